@@ -1,0 +1,1 @@
+"""The typed actions: one kind a file, listed once in ACTIONS. Data and judgement, no I/O."""

@@ -1,0 +1,5 @@
+"""The command line, `iir`; calls system only."""
+
+
+def main() -> None:
+    """Run `iir`."""

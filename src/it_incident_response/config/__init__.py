@@ -1,0 +1,1 @@
+"""Settings: defaults, YAML, environment, flags, where each came from, and the shipped profiles."""

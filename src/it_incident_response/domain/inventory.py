@@ -1,0 +1,75 @@
+"""Inventory: the hosts and services that exist; the only values that may become a target."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from it_incident_response.domain.model import Value
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$")]
+UnitName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,250}\.(service|socket|timer|target|path)$"
+    ),
+]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/@+-]*$", max_length=4096)]
+
+
+class ServiceEntry(Value):
+    """A service on a host, and how it is run there."""
+
+    name: HostName
+    unit: UnitName | None = None
+    """systemd unit; None if it is not run by systemd."""
+    aliases: tuple[str, ...] = ()
+    """Other names in labels for it: instance URLs, jobs, container names."""
+
+
+class HostEntry(Value):
+    """A host that can be reached and acted on."""
+
+    name: HostName
+    address: str
+    port: int = Field(default=22, ge=1, le=65535)
+    user: str | None = None
+    jump: str | None = None
+    """Name of the inventory host to go through, if any."""
+    environment: str = "production"
+    aliases: tuple[str, ...] = ()
+    """Other names in labels for it: addresses, `10.0.0.1:9100`..."""
+    services: tuple[ServiceEntry, ...] = ()
+    cleanable_paths: tuple[AbsolutePath, ...] = ()
+    """Folders whose old files `CleanDisk` may delete; nothing else ever is."""
+
+
+class Inventory(Value):
+    """All hosts, and which service depends on which."""
+
+    hosts: tuple[HostEntry, ...] = ()
+    depends_on: Mapping[str, tuple[str, ...]] = {}
+    """Service name to the services it calls."""
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> "Inventory":
+        names = [host.name for host in self.hosts]
+        if double := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"host {sorted(double)[0]!r} is listed twice")
+        for host in self.hosts:
+            if host.jump is not None and host.jump not in names:
+                raise ValueError(f"host {host.name!r} jumps through unknown host {host.jump!r}")
+        return self
+
+    def host(self, name: str) -> HostEntry | None:
+        """Return the host of that exact name or alias, else None."""
+        return next((h for h in self.hosts if name == h.name or name in h.aliases), None)
+
+    def locate(self, service: str) -> tuple[tuple[HostEntry, ServiceEntry], ...]:
+        """Return every (host, service) whose service has that exact name or alias."""
+        return tuple(
+            (host, entry)
+            for host in self.hosts
+            for entry in host.services
+            if service == entry.name or service in entry.aliases
+        )

@@ -1,0 +1,1 @@
+"""What carries out typed actions on real systems; the only code that changes anything outside."""

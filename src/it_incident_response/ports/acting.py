@@ -1,0 +1,69 @@
+"""Who can change something, and how it is previewed and probed."""
+
+from typing import Protocol, runtime_checkable
+
+from it_incident_response.domain.action import Action
+from it_incident_response.domain.execution import CommandResult
+from it_incident_response.domain.model import Value
+
+
+class Preview(Value):
+    """What would happen, found out without changing anything."""
+
+    commands: tuple[tuple[str, ...], ...]
+    """The exact argument vectors, including any sudo; SSH itself left out."""
+    where: str
+    """Such as `deploy@web-1 (10.0.0.1:22)`."""
+    notes: tuple[str, ...] = ()
+
+
+class Outcome(Value):
+    """How one action ended."""
+
+    succeeded: bool
+    results: tuple[CommandResult, ...] = ()
+    error: str | None = None
+
+
+class Probe(Value):
+    """A read-only look at whether an action took effect."""
+
+    took_effect: bool | None
+    """None if it cannot be told."""
+    detail: str
+    results: tuple[CommandResult, ...] = ()
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Something that carries out typed actions."""
+
+    @property
+    def name(self) -> str:
+        """The name that `Action.executor` refers to."""
+        ...
+
+    async def preview(self, action: Action) -> Preview:
+        """Show what would run, changing nothing; raises `TargetUnknown`, `ConnectorError`."""
+        ...
+
+    async def execute(self, action: Action, *, key: str) -> Outcome:
+        """Run the action once; `key` marks the attempt at the target where it can.
+
+        A refused or failed command is an `Outcome` with `succeeded=False`. Raises `ActionInDoubt`
+        when the connection broke or the time limit passed after the action had been started, and
+        `ConnectorError` only when certainly nothing was started.
+        """
+        ...
+
+    async def probe(self, action: Action) -> Probe:
+        """Look, without changing anything, whether the action took effect."""
+        ...
+
+
+class FleetHistory(Value):
+    """What policy needs to know about recent actions."""
+
+    started_last_hour: int = 0
+    targets_last_hour: tuple[str, ...] = ()
+    locked_targets: tuple[str, ...] = ()

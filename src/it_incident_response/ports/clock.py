@@ -1,0 +1,21 @@
+"""Time, injected: real in production, virtual in the simulated world and in tests."""
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The only source of the current time."""
+
+    def now(self) -> datetime:
+        """Return the current time, UTC and timezone-aware."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `seconds` have passed on this clock."""
+        ...
+
+
+def utc(timestamp: float) -> datetime:
+    """Return the UTC time of a Unix timestamp."""
+    return datetime.fromtimestamp(timestamp, tz=UTC)

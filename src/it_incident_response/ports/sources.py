@@ -1,0 +1,157 @@
+"""What outside systems can tell us: alerts, conditions, metrics, logs, changes, health."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from it_incident_response.domain.alert import Alert
+from it_incident_response.domain.entity import Entity
+from it_incident_response.domain.evidence import (
+    Change,
+    LogLevel,
+    LogLine,
+    Signal,
+    SignalSeries,
+    TimeWindow,
+)
+from it_incident_response.domain.model import UtcTime, Value
+
+
+class Health(Value):
+    """The answer of a working outside system."""
+
+    version: str | None = None
+    detail: str = ""
+
+
+@runtime_checkable
+class HealthCheck(Protocol):
+    """Something whose URL and credentials can be proven cheaply."""
+
+    async def check(self) -> Health:
+        """Make the cheapest call that proves address and credentials; raises `ConnectorError`."""
+        ...
+
+
+@runtime_checkable
+class AlertSource(Protocol):
+    """Something that knows what is firing."""
+
+    async def firing_alerts(self) -> Sequence[Alert]:
+        """Return every alert that fires now, silenced ones left out; raises `ConnectorError`."""
+        ...
+
+
+class ConditionReading(Value):
+    """Whether an alert's own expression holds at one moment."""
+
+    holds: bool | None
+    """None if the expression is unknown or its data are missing."""
+    query: str | None = None
+    detail: str = ""
+
+
+@runtime_checkable
+class ConditionSource(Protocol):
+    """Something that can evaluate an alert's own expression again."""
+
+    async def condition(self, alert: Alert) -> ConditionReading:
+        """Evaluate the alert's expression now, for its own labels only."""
+        ...
+
+
+class MetricRequest(Value):
+    """Which signals of which entities to read, over which window."""
+
+    signals: tuple[Signal, ...]
+    entities: tuple[Entity, ...]
+    window: TimeWindow
+    step_s: float = 15.0
+
+
+@runtime_checkable
+class MetricSource(Protocol):
+    """Something that stores metrics."""
+
+    async def series(self, request: MetricRequest) -> Sequence[SignalSeries]:
+        """Return the series that exist; a signal without data gives no series.
+
+        At most 11,000 points a series. Raises `ConnectorError`.
+        """
+        ...
+
+
+class LogQuery(Value):
+    """Which log lines to read."""
+
+    window: TimeWindow
+    services: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    minimum_level: LogLevel = LogLevel.DEBUG
+    limit: int = 5000
+
+
+class LogBatch(Value):
+    """Log lines, oldest first, with the exact query that gave them."""
+
+    lines: tuple[LogLine, ...]
+    query: str
+    link: str | None = None
+    is_truncated: bool = False
+
+
+@runtime_checkable
+class LogSource(Protocol):
+    """Something that stores logs."""
+
+    async def lines(self, query: LogQuery) -> LogBatch:
+        """Return the matching lines; raises `ConnectorError`."""
+        ...
+
+
+@runtime_checkable
+class ChangeSource(Protocol):
+    """Something that knows what was deployed or reconfigured."""
+
+    async def changes(self, window: TimeWindow) -> Sequence[Change]:
+        """Return the changes made within the window, oldest first."""
+        ...
+
+
+class Matcher(Value):
+    """One label condition of a silence, as Alertmanager defines it."""
+
+    name: str
+    value: str
+    is_regex: bool = False
+    is_equal: bool = True
+
+
+class Silence(Value):
+    """A silence at the alerting system."""
+
+    id: str
+    matchers: tuple[Matcher, ...]
+    starts_at: UtcTime
+    ends_at: UtcTime
+    created_by: str
+    comment: str
+    state: str
+
+
+@runtime_checkable
+class Silencer(Protocol):
+    """Something that can mute alerts for a while."""
+
+    async def silence(
+        self, matchers: Sequence[Matcher], *, until: UtcTime, author: str, comment: str
+    ) -> str:
+        """Create a silence that starts now and return its id."""
+        ...
+
+    async def expire_silence(self, silence_id: str) -> None:
+        """End a silence; raises `ConnectorRejected` if there is none of that id."""
+        ...
+
+    async def silences(self) -> Sequence[Silence]:
+        """Return the silences that are active or pending."""
+        ...

@@ -1,0 +1,335 @@
+"""Our own record: inbox, incidents, evidence, approvals, the action journal and the audit trail.
+
+Every writing method takes the audit events that explain it and stores both in one transaction.
+All raise `StoreUnavailable` when the database cannot be reached or stays locked.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from it_incident_response.domain.alert import Alert
+from it_incident_response.domain.approval import Approval, ApprovalStatus
+from it_incident_response.domain.audit import AuditEvent
+from it_incident_response.domain.diagnosis import Diagnosis
+from it_incident_response.domain.entity import Entity
+from it_incident_response.domain.evidence import Evidence
+from it_incident_response.domain.execution import Execution, StepState
+from it_incident_response.domain.ids import IncidentId
+from it_incident_response.domain.incident import AlertLink, Incident, IncidentStatus
+from it_incident_response.domain.model import UtcTime, Value
+from it_incident_response.domain.plan import Plan
+from it_incident_response.domain.severity import Severity
+from it_incident_response.domain.verification import Verification
+
+Events = Sequence[AuditEvent]
+
+
+class InboxItem(Value):
+    """One accepted request body, kept until its alerts are in the store."""
+
+    id: int
+    source: str
+    """Which reader understands it: `alertmanager`, `alerts` (a list of alerts)..."""
+    body: bytes
+    received_at: UtcTime
+
+
+class Inbox(Protocol):
+    """Where alerts land durably before anything else happens to them."""
+
+    async def accept(self, items: Sequence[tuple[str, bytes]], received_at: UtcTime) -> None:
+        """Store (source, body) pairs in one durable transaction; on return none can be lost."""
+        ...
+
+    async def inbox_depth(self) -> int:
+        """Return how many bodies wait."""
+        ...
+
+
+class KnownAlert(Value):
+    """An alert as stored, and what became of it."""
+
+    alert: Alert
+    incident_id: IncidentId
+    changes: tuple[UtcTime, ...] = ()
+    """When it last began or ceased to fire, oldest first, at most 20: the input of flapping."""
+
+
+class IngestOutcome(Value):
+    """What the correlation of some alerts changes, written as one."""
+
+    alerts: tuple[KnownAlert, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    """New and changed ones, with the version they had when read."""
+    links: tuple[AlertLink, ...] = ()
+    events: tuple[AuditEvent, ...] = ()
+    wake: tuple[IncidentId, ...] = ()
+    """Incidents that have to be looked at now."""
+
+
+class Ingestion(Protocol):
+    """One exclusive transaction: across all processes only one is open at a time."""
+
+    items: Sequence[InboxItem]
+    """The oldest waiting bodies; read completely when `commit` returns."""
+
+    async def known_alerts(self, fingerprints: Sequence[str]) -> Mapping[str, KnownAlert]:
+        """Return what is stored under these fingerprints."""
+        ...
+
+    async def candidates(self, since: UtcTime) -> Sequence[Incident]:
+        """Return every open incident, and those resolved or closed after `since`."""
+        ...
+
+    async def next_incident_number(self) -> int:
+        """Return the next unused incident number, from 1."""
+        ...
+
+    async def commit(self, outcome: IngestOutcome) -> None:
+        """Write the outcome and take the items out of the inbox, atomically."""
+        ...
+
+
+class IncidentFilter(Value):
+    """Which incidents to list, newest first."""
+
+    statuses: tuple[IncidentStatus, ...] = ()
+    severities: tuple[Severity, ...] = ()
+    text: str | None = None
+    """Found in title, description, key or affected systems, case-insensitively."""
+    assignee: str | None = None
+    limit: int = 100
+    before: IncidentId | None = None
+    """Only older ones: the last id of the page before."""
+
+
+class IncidentStore(Protocol):
+    """Incidents and what belongs to them."""
+
+    def ingestion(self, limit: int) -> AbstractAsyncContextManager[Ingestion]:
+        """Open the exclusive ingest transaction over at most `limit` inbox items.
+
+        Leaving the block without `commit` rolls everything back.
+        """
+        ...
+
+    async def incident(self, id_or_key: str) -> Incident:
+        """Return one incident by id or key (`INC-000123`); raises `NotFound`."""
+        ...
+
+    async def incidents(self, which: IncidentFilter) -> Sequence[Incident]:
+        """Return the matching incidents, newest first."""
+        ...
+
+    async def save_incident(self, incident: Incident, events: Events) -> Incident:
+        """Store a changed incident whose `version` is the one read; returns it with the next.
+
+        Raises `Conflict` if it was changed meanwhile.
+        """
+        ...
+
+    async def create_incident(self, incident: Incident, events: Events) -> Incident:
+        """Store an incident made by hand; its `key` is replaced by the next free one."""
+        ...
+
+    async def alerts_of(self, incident_id: IncidentId) -> Sequence[tuple[AlertLink, Alert]]:
+        """Return the alerts of an incident with the reason each joined, oldest first."""
+        ...
+
+    async def alerts(self, *, firing_only: bool, limit: int) -> Sequence[KnownAlert]:
+        """Return alerts, the most recently received first."""
+        ...
+
+    async def add_evidence(self, evidence: Sequence[Evidence], events: Events) -> None:
+        """Store evidence."""
+        ...
+
+    async def evidence_of(self, incident_id: IncidentId) -> Sequence[Evidence]:
+        """Return all evidence of an incident, oldest first."""
+        ...
+
+    async def add_diagnosis(self, diagnosis: Diagnosis, events: Events) -> None:
+        """Store a diagnosis."""
+        ...
+
+    async def diagnoses_of(self, incident_id: IncidentId) -> Sequence[Diagnosis]:
+        """Return all diagnoses of an incident, oldest first."""
+        ...
+
+
+class WorkQueue(Protocol):
+    """Which incidents are due, and who has them: by lease, so that a dead worker's come back."""
+
+    async def wake(self, incident_id: IncidentId, at: UtcTime) -> None:
+        """Make the incident due at `at`, or earlier if it is due earlier already."""
+        ...
+
+    async def claim_due(
+        self, now: UtcTime, *, worker: str, lease_s: float, limit: int
+    ) -> Sequence[IncidentId]:
+        """Lease due incidents that no living worker has, the longest waiting first."""
+        ...
+
+    async def renew(self, incident_id: IncidentId, *, worker: str, until: UtcTime) -> bool:
+        """Prolong the lease; False if another worker has it now."""
+        ...
+
+    async def release(
+        self, incident_id: IncidentId, *, worker: str, due_again_at: UtcTime | None
+    ) -> None:
+        """Give the lease back; the incident is due again at `due_again_at`.
+
+        If it was woken while it was leased, the earlier of the two times counts.
+        """
+        ...
+
+
+class ApprovalStore(Protocol):
+    """Plans and the decisions on them."""
+
+    async def add_plan(self, plan: Plan, approval: Approval | None, events: Events) -> None:
+        """Store a plan and the request to approve it; voids the incident's pending requests."""
+        ...
+
+    async def plan(self, plan_id: str) -> Plan:
+        """Return a plan; raises `NotFound`."""
+        ...
+
+    async def plans_of(self, incident_id: IncidentId) -> Sequence[Plan]:
+        """Return all plans of an incident, oldest first."""
+        ...
+
+    async def approval(self, approval_id: str) -> Approval:
+        """Return a request by its id, or by a unique beginning of 8 or more characters.
+
+        Raises `NotFound`, also when the beginning is not unique.
+        """
+        ...
+
+    async def approvals(
+        self, *, incident_id: IncidentId | None = None, status: ApprovalStatus | None = None
+    ) -> Sequence[Approval]:
+        """Return matching requests, newest first."""
+        ...
+
+    async def decide(self, approval: Approval, events: Events) -> None:
+        """Replace a pending request by its decided form: compare-and-set.
+
+        Raises `Conflict`, saying what was decided and by whom, if it is not pending any more.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """The action journal and the locks on targets: why nothing runs twice."""
+
+    async def intend(self, execution: Execution, events: Events) -> None:
+        """Record the intention; raises `Conflict` if the key exists."""
+        ...
+
+    async def advance(self, execution: Execution, expected: StepState, events: Events) -> None:
+        """Replace a row whose state is `expected`; raises `Conflict` if it is another."""
+        ...
+
+    async def executions_of(self, incident_id: IncidentId) -> Sequence[Execution]:
+        """Return the incident's rows, oldest first."""
+        ...
+
+    async def executions(
+        self, *, states: Sequence[StepState] = (), since: UtcTime | None = None
+    ) -> Sequence[Execution]:
+        """Return rows of all incidents in these states, begun after `since`, oldest first."""
+        ...
+
+    async def lock_target(
+        self, target: Entity, *, holder: str, now: UtcTime, until: UtcTime
+    ) -> int:
+        """Lock a target and return the fencing token, larger than any before.
+
+        The same holder may lock it again. Raises `TargetLocked`, naming the holder.
+        """
+        ...
+
+    async def unlock_target(self, target: Entity, *, holder: str) -> None:
+        """Give the lock back; no error if it is not held."""
+        ...
+
+    async def locked_targets(self, now: UtcTime) -> Mapping[str, str]:
+        """Return locked targets (as text) and their holders."""
+        ...
+
+    async def add_verification(self, verification: Verification, events: Events) -> None:
+        """Store a verification."""
+        ...
+
+    async def verifications_of(self, incident_id: IncidentId) -> Sequence[Verification]:
+        """Return all verifications of an incident, oldest first."""
+        ...
+
+
+class ChainReport(Value):
+    """The result of checking the audit chain."""
+
+    events: int
+    is_intact: bool
+    broken_at: int | None = None
+    """Sequence of the first event that does not fit."""
+    reason: str | None = None
+
+
+class AuditTrail(Protocol):
+    """The append-only, hash-chained record."""
+
+    async def append(self, events: Events) -> None:
+        """Append events."""
+        ...
+
+    async def events(
+        self, *, incident_id: str | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[AuditEvent]:
+        """Return events in order, from the one after sequence `after`."""
+        ...
+
+    async def verify_chain(self) -> ChainReport:
+        """Recompute every hash."""
+        ...
+
+
+class PruneReport(Value):
+    """What retention removed."""
+
+    incidents: int
+    alerts: int
+    evidence: int
+    inbox_rejected: int
+    bytes_before: int
+    bytes_after: int
+
+
+class Retention(Protocol):
+    """Bounded growth."""
+
+    async def prune(
+        self, *, older_than: UtcTime, max_bytes: int | None, now: UtcTime, dry_run: bool
+    ) -> PruneReport:
+        """Remove closed and resolved incidents older than `older_than`, with all that is theirs.
+
+        Then, while the database is larger than `max_bytes`, the oldest ended ones. Open incidents
+        are never removed. What was removed is one audit event; audit events stay.
+        """
+        ...
+
+
+class Store(
+    Inbox, IncidentStore, WorkQueue, ApprovalStore, Journal, AuditTrail, Retention, Protocol
+):
+    """The whole store, as one implementation offers it."""
+
+    async def open(self) -> None:
+        """Connect and migrate the schema forward; raises `StoreUnavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Release every connection."""
+        ...

@@ -1,0 +1,1 @@
+"""Whether an action may run: policy, approval, limits, redaction. Sees ports, never adapters."""

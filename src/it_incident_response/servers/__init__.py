@@ -1,0 +1,1 @@
+"""What listens: webhook receivers and the API. Calls system only."""

@@ -1,0 +1,1 @@
+"""IncidentResponseSystem: the composition root and the synchronous façade."""

@@ -1,0 +1,1 @@
+"""What agents may call. Tools see ports, never adapters."""
