@@ -1,6 +1,7 @@
 """Action: one typed change to one target, as data that can be shown, hashed and approved."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -8,6 +9,7 @@ from pydantic import Field, JsonValue
 
 from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.evidence import Signal
+from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.model import Value
 
 
@@ -80,6 +82,14 @@ class Action(Value, ABC):
     is_idempotent: ClassVar[bool] = False
     """True if running it twice does what running it once does."""
     time_limit_s: ClassVar[float] = 60.0
+
+    @classmethod
+    @abstractmethod
+    def propose(cls, entities: Sequence[Entity], inventory: Inventory) -> "tuple[Action, ...]":
+        """Return the actions of this kind that these entities call for, the first cause first.
+
+        Targets come from the inventory alone; empty if it knows none of the entities.
+        """
 
     @property
     @abstractmethod

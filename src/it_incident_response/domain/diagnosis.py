@@ -2,7 +2,6 @@
 
 from enum import StrEnum
 
-from it_incident_response.domain.action import ActionRecord
 from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.model import UtcTime, Value
@@ -35,7 +34,8 @@ class Suggestion(Value):
     """A remedy that a hypothesis recommends; `action` is None if only a human can do it."""
 
     text: str
-    action: ActionRecord | None = None
+    action: str | None = None
+    """Kind of a typed action; the planner finds its targets in the inventory."""
 
 
 class Hypothesis(Value):

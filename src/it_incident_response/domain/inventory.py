@@ -40,6 +40,8 @@ class HostEntry(Value):
     aliases: tuple[str, ...] = ()
     """Other names in labels for it: addresses, `10.0.0.1:9100`..."""
     services: tuple[ServiceEntry, ...] = ()
+    certificate_unit: UnitName | None = None
+    """systemd unit that renews this host's certificates when started."""
     cleanable_paths: tuple[AbsolutePath, ...] = ()
     """Folders whose old files `CleanDisk` may delete; nothing else ever is."""
 
