@@ -11,6 +11,7 @@ from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.evidence import Signal
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.model import Value
+from it_incident_response.errors import TargetUnknown
 
 
 class Risk(StrEnum):
@@ -110,12 +111,37 @@ class Action(Value, ABC):
         """Return read-only argument vectors that show whether the action took effect."""
 
     @abstractmethod
-    def took_effect(self, probe_outputs: tuple[str, ...]) -> bool | None:
-        """Judge the probes' outputs: True done, False not done, None cannot be told."""
+    def took_effect(
+        self, probe_outputs: tuple[str, ...], before: tuple[str, ...] | None = None
+    ) -> bool | None:
+        """Judge the probes' outputs: True done, False not done, None cannot be told.
+
+        `before` is what the same probes printed before the action started (`Execution.before`);
+        without it many actions cannot be told apart from "it was like that already".
+        """
 
     @abstractmethod
     def describe(self) -> str:
         """Return one sentence that says what will change."""
+
+    def preview_commands(self) -> tuple[tuple[str, ...], ...]:
+        """Return read-only argument vectors that show what the action would meet or change."""
+        return ()
+
+    def describe_preview(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what the outputs of `preview_commands` mean, a few sentences for a human."""
+        return ()
+
+    def require_known(self, inventory: Inventory) -> None:
+        """Raise `TargetUnknown` unless the inventory lists this very target; aliases do not count.
+
+        Subclasses add their unit or path; the base checks the host.
+        """
+        if self.host is not None and self.host not in {entry.name for entry in inventory.hosts}:
+            raise TargetUnknown(
+                f"{self.kind}: host {self.host!r} is not in the inventory",
+                hint="add it under `inventory.hosts`, or correct the name",
+            )
 
     def checks(self) -> tuple[Check, ...]:
         """Return what must hold afterwards for the fix to count as verified."""

@@ -27,6 +27,8 @@ class CommandResult(Value):
     exit_status: int | None = None
     output: str = ""
     """Standard output, then standard error; bounded and redacted."""
+    is_truncated: bool = False
+    """True if `output` was cut at the executor's limit."""
     duration_s: float = 0.0
 
 
@@ -50,6 +52,8 @@ class Execution(Value):
     intended_at: UtcTime
     started_at: UtcTime | None = None
     ended_at: UtcTime | None = None
+    before: tuple[str, ...] | None = None
+    """What the action's probes printed before it started (`Probe.outputs`); recovery needs it."""
     results: tuple[CommandResult, ...] = ()
     error: str | None = None
     is_undo: bool = False

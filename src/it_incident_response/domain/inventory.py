@@ -23,6 +23,8 @@ class ServiceEntry(Value):
     name: HostName
     unit: UnitName | None = None
     """systemd unit; None if it is not run by systemd."""
+    replicas: int | None = Field(default=None, ge=1, le=1000)
+    """How many run here in normal times; None counts as one."""
     aliases: tuple[str, ...] = ()
     """Other names in labels for it: instance URLs, jobs, container names."""
 
@@ -44,6 +46,8 @@ class HostEntry(Value):
     """systemd unit that renews this host's certificates when started."""
     cleanable_paths: tuple[AbsolutePath, ...] = ()
     """Folders whose old files `CleanDisk` may delete; nothing else ever is."""
+    certificate_paths: tuple[AbsolutePath, ...] = ()
+    """Certificate files whose dates a diagnostic command may read."""
 
 
 class Inventory(Value):

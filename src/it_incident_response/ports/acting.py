@@ -32,6 +32,12 @@ class Probe(Value):
     """None if it cannot be told."""
     detail: str
     results: tuple[CommandResult, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """What each probe command printed, in order, as the action parses it; empty if one failed.
+
+    Kept as `Execution.before` before an action starts, and given back to `probe` afterwards. The
+    probes of our actions print states and counts, nothing secret: not redacted.
+    """
 
 
 @runtime_checkable
@@ -56,8 +62,12 @@ class Executor(Protocol):
         """
         ...
 
-    async def probe(self, action: Action) -> Probe:
-        """Look, without changing anything, whether the action took effect."""
+    async def probe(self, action: Action, *, before: tuple[str, ...] | None = None) -> Probe:
+        """Look, without changing anything, whether the action took effect.
+
+        `before` is the `outputs` of a probe made before the action started: a restart, for one, is
+        proven only by a difference. Raises `TargetUnknown`, `ConnectorError`.
+        """
         ...
 
 
