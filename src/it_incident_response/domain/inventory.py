@@ -1,10 +1,11 @@
 """Inventory: the hosts and services that exist; the only values that may become a target."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.model import Value
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$")]
@@ -79,3 +80,33 @@ class Inventory(Value):
             for entry in host.services
             if service == entry.name or service in entry.aliases
         )
+
+    def named(self, name: str) -> tuple[Entity, ...]:
+        """Return what a name, alias, address, `address:port` or URL means here, services first.
+
+        A name the inventory does not know is taken for a service of that name.
+        """
+        return self._known(name) or (Entity(EntityKind.SERVICE, name),)
+
+    def enrich(self, entities: Sequence[Entity]) -> tuple[Entity, ...]:
+        """Return the entities with their inventory names put in front, without repetition."""
+        known = [found for entity in entities for found in self._known(entity.name)]
+        return tuple(dict.fromkeys([*known, *entities]))
+
+    def _known(self, name: str) -> tuple[Entity, ...]:
+        located = self.locate(name)
+        services = [Entity(EntityKind.SERVICE, entry.name) for _, entry in located]
+        if located:
+            is_alias = all(name != entry.name for _, entry in located)
+            hosts = [host for host, _ in located] if is_alias else []
+        else:
+            place = _host_part(name)
+            hosts = [h for h in self.hosts if place in (h.name, h.address, *h.aliases)]
+        return tuple(dict.fromkeys([*services, *(Entity(EntityKind.HOST, h.name) for h in hosts)]))
+
+
+def _host_part(name: str) -> str:
+    """Return the host of a URL or of `host:port`, else the name itself."""
+    place = name.partition("://")[2].partition("/")[0] if "://" in name else name
+    host, colon, port = place.rpartition(":")
+    return host.strip("[]") if colon and port.isdigit() else place

@@ -1,0 +1,136 @@
+"""DetectionAgent: turns what monitoring says into incidents, exactly once."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from it_incident_response.analysis.correlation import CorrelationSettings, correlate
+from it_incident_response.domain.alert import Alert, AlertStatus
+from it_incident_response.domain.ids import incident_key
+from it_incident_response.domain.incident import Incident
+from it_incident_response.domain.inventory import Inventory
+from it_incident_response.domain.topology import Topology
+from it_incident_response.errors import InputRejected
+from it_incident_response.ports import (
+    AlertSource,
+    Clock,
+    ConditionSource,
+    IncidentStore,
+    Ingestion,
+    IngestOutcome,
+    KnownAlert,
+)
+
+Reader = Callable[[bytes, datetime], Sequence[Alert]]
+
+INGEST_BATCH = 50
+"""Inbox bodies read in one exclusive transaction: keeps it short beside a busy receiver."""
+
+CONDITIONS_AT_ONCE = 8
+
+
+class DetectionAgent:
+    """Reads the inbox and the alert source, deduplicates, correlates, opens incidents."""
+
+    def __init__(
+        self,
+        store: IncidentStore,
+        readers: Mapping[str, Reader],
+        clock: Clock,
+        *,
+        inventory: Inventory,
+        settings: CorrelationSettings,
+    ) -> None:
+        self._store = store
+        self._readers = readers
+        self._clock = clock
+        self._inventory = inventory
+        self._topology = Topology.from_inventory(inventory)
+        self._settings = settings
+
+    async def ingest(self, limit: int = INGEST_BATCH) -> int:
+        """Handle at most `limit` waiting bodies and return how many there were."""
+        async with self._store.ingestion(limit) as ingestion:
+            if not ingestion.items:
+                return 0
+            alerts, rejected = self._read(ingestion)
+            outcome = await self._correlate(ingestion, alerts)
+            await ingestion.commit(outcome.model_copy(update={"rejected": rejected}))
+            return len(ingestion.items)
+
+    async def absorb(self, alerts: Sequence[Alert]) -> IngestOutcome:
+        """Handle alerts that were pulled rather than posted."""
+        async with self._store.ingestion(0) as ingestion:
+            outcome = await self._correlate(ingestion, alerts)
+            await ingestion.commit(outcome)
+            return outcome
+
+    async def poll(self, source: AlertSource, conditions: ConditionSource | None) -> int:
+        """Catch up with `source`: take in what fires, and what ceased to fire unnoticed.
+
+        An alert that the source no longer lists is taken as resolved only when its own expression
+        is false now: silenced and inhibited alerts vanish from the list as well.
+        """
+        firing = await source.firing_alerts()
+        listed = {alert.fingerprint for alert in firing}
+        stored = await self._store.alerts(firing_only=True, limit=5000)
+        missing = [k.alert for k in stored if k.alert.fingerprint not in listed]
+        resolved = await self._ceased(missing, conditions) if conditions else []
+        fresh = await self._unseen(firing, stored)
+        if fresh or resolved:
+            await self.absorb([*fresh, *resolved])
+        return len(fresh) + len(resolved)
+
+    async def _unseen(self, firing: Sequence[Alert], stored: Sequence[KnownAlert]) -> list[Alert]:
+        started = {k.alert.fingerprint: k.alert.starts_at for k in stored}
+        return [a for a in firing if started.get(a.fingerprint) != a.starts_at]
+
+    async def _ceased(self, missing: Sequence[Alert], conditions: ConditionSource) -> list[Alert]:
+        gate = asyncio.Semaphore(CONDITIONS_AT_ONCE)
+
+        async def ceased(alert: Alert) -> bool:
+            async with gate:
+                return (await conditions.condition(alert)).holds is False
+
+        verdicts = await asyncio.gather(*(ceased(alert) for alert in missing))
+        now = self._clock.now()
+        return [
+            alert.model_copy(
+                update={"status": AlertStatus.RESOLVED, "ends_at": now, "received_at": now}
+            )
+            for alert, is_over in zip(missing, verdicts, strict=True)
+            if is_over
+        ]
+
+    def _read(self, ingestion: Ingestion) -> tuple[list[Alert], tuple[tuple[int, str], ...]]:
+        alerts: list[Alert] = []
+        rejected: list[tuple[int, str]] = []
+        for item in ingestion.items:
+            reader = self._readers.get(item.source)
+            if reader is None:
+                rejected.append((item.id, f"no reader for source {item.source!r}"))
+                continue
+            try:
+                alerts += reader(item.body, item.received_at)
+            except InputRejected as error:
+                rejected.append((item.id, error.message))
+        return alerts, tuple(rejected)
+
+    async def _correlate(self, ingestion: Ingestion, alerts: Sequence[Alert]) -> IngestOutcome:
+        now = self._clock.now()
+        alerts = [self._located(alert) for alert in alerts]
+        known = await ingestion.known_alerts(sorted({alert.fingerprint for alert in alerts}))
+        since = now - timedelta(seconds=self._settings.reopen_window_s)
+        candidates = await ingestion.candidates(since)
+        outcome = correlate(alerts, known, candidates, self._topology, self._settings, now)
+        incidents = [await self._with_key(incident, ingestion) for incident in outcome.incidents]
+        return outcome.model_copy(update={"incidents": tuple(incidents)})
+
+    def _located(self, alert: Alert) -> Alert:
+        return alert.model_copy(update={"entities": self._inventory.enrich(alert.entities)})
+
+    async def _with_key(self, incident: Incident, ingestion: Ingestion) -> Incident:
+        if incident.key:
+            return incident
+        number = await ingestion.next_incident_number()
+        return incident.model_copy(update={"key": incident_key(number)})

@@ -1,0 +1,173 @@
+"""`iir incidents`: list them, see why, take over, close."""
+
+import getpass
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from it_incident_response.cli.output import (
+    ago,
+    clean,
+    console,
+    json_option,
+    print_json,
+    print_table,
+    when,
+)
+from it_incident_response.cli.runtime import open_runtime, run_async
+
+if TYPE_CHECKING:
+    from it_incident_response.system import Runtime
+
+STATUSES = ("investigating", "identified", "resolving", "resolved", "closed")
+SEVERITIES = ("low", "medium", "high", "critical")
+
+
+def by_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--by`: who acts, by default the user of this shell."""
+    return click.option(
+        "--by", default=getpass.getuser, show_default="you", help="Who does this, for the record."
+    )(function)
+
+
+@click.group()
+def incidents() -> None:
+    """List incidents, see why, take over, close."""
+
+
+@incidents.command("list")
+@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES))
+@click.option("--severity", "severities", multiple=True, type=click.Choice(SEVERITIES))
+@click.option("--open", "only_open", is_flag=True, help="Leave out resolved and closed ones.")
+@click.option("--text", help="Words in title, description, key or affected systems.")
+@click.option("--assignee")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
+@json_option
+@click.pass_context
+@run_async
+async def list_(ctx: click.Context, **given: Any) -> None:
+    """List incidents, newest first."""
+    from it_incident_response.ports import IncidentFilter
+
+    statuses = given["statuses"] or (STATUSES[:3] if given["only_open"] else ())
+    async with open_runtime(ctx) as runtime:
+        found = await runtime.store.incidents(
+            IncidentFilter(
+                statuses=tuple(statuses),
+                severities=tuple(given["severities"]),
+                text=given["text"],
+                assignee=given["assignee"],
+                limit=given["limit"],
+            )
+        )
+        now = runtime.clock.now()
+    if given["as_json"]:
+        print_json([incident.model_dump(mode="json", exclude={"footprint"}) for incident in found])
+        return
+    if not found:
+        click.echo("No incidents. `iir demo` plays one; `iir serve` waits for alerts.")
+        return
+    rows = [
+        (
+            i.key,
+            i.severity,
+            i.status,
+            ago(i.opened_at, now),
+            f"{i.firing_alerts}/{i.total_alerts}",
+            i.assignee or "-",
+            clean(i.title, 60),
+            clean(i.escalation or "", 60),
+        )
+        for i in found
+    ]
+    columns = ("key", "severity", "status", "age", "firing", "assignee", "title", "needs a human")
+    print_table("", columns, rows)
+
+
+@incidents.command()
+@click.argument("incident")
+@json_option
+@click.pass_context
+@run_async
+async def show(ctx: click.Context, incident: str, as_json: bool) -> None:
+    """Show everything known about INCIDENT (a key such as INC-000123, or an id)."""
+    from it_incident_response.cli.incident_view import show_incident
+
+    async with open_runtime(ctx) as runtime:
+        view = await runtime.incident_view(incident)
+    if as_json:
+        print_json(view)
+    else:
+        show_incident(view)
+
+
+@incidents.command()
+@click.argument("incident")
+@json_option
+@click.pass_context
+@run_async
+async def timeline(ctx: click.Context, incident: str, as_json: bool) -> None:
+    """Show what happened to INCIDENT, in order."""
+    async with open_runtime(ctx) as runtime:
+        found = await runtime.store.incident(incident)
+        events = await runtime.store.events(incident_id=found.id, limit=10_000)
+    if as_json:
+        print_json(events)
+        return
+    console().print(f"{found.key}  {clean(found.title)}")
+    for event in events:
+        console().print(
+            f"{when(event.at)}  {clean(event.actor, 24):<24} "
+            f"{clean(event.kind, 28):<28} {clean(event.summary)}"
+        )
+
+
+@incidents.command()
+@click.argument("incident")
+@click.argument("text")
+@by_option
+@click.pass_context
+@run_async
+async def note(ctx: click.Context, incident: str, text: str, by: str) -> None:
+    """Add a note to INCIDENT's timeline."""
+    async with open_runtime(ctx) as runtime:
+        found = await runtime.desk.note(incident, text, by=by)
+    click.echo(f"{found.key}: noted")
+
+
+@incidents.command()
+@click.argument("incident")
+@click.argument("person")
+@by_option
+@click.pass_context
+@run_async
+async def assign(ctx: click.Context, incident: str, person: str, by: str) -> None:
+    """Give INCIDENT to PERSON."""
+    async with open_runtime(ctx) as runtime:
+        found = await runtime.desk.assign(incident, person, by=by)
+    click.echo(f"{found.key}: assigned to {clean(found.assignee)}")
+
+
+def _status_command(name: str, status: str, text: str) -> None:
+    @incidents.command(name, help=text)
+    @click.argument("incident")
+    @click.option("--reason", default="", help="Why, for the timeline.")
+    @by_option
+    @click.pass_context
+    @run_async
+    async def change(ctx: click.Context, incident: str, reason: str, by: str) -> None:
+        async with open_runtime(ctx) as runtime:
+            found = await _change(runtime, incident, status, reason, by)
+        click.echo(f"{found.key}: {found.status}")
+
+
+async def _change(runtime: "Runtime", incident: str, status: str, reason: str, by: str) -> Any:
+    from it_incident_response.domain.incident import IncidentStatus
+
+    return await runtime.desk.set_status(incident, IncidentStatus(status), by=by, notes=reason)
+
+
+_status_command("resolve", "resolved", "Mark INCIDENT resolved by hand.")
+_status_command("close", "closed", "Close INCIDENT for good.")
+_status_command("reopen", "investigating", "Reopen INCIDENT, or have it diagnosed afresh.")

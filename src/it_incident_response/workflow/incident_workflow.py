@@ -1,0 +1,200 @@
+"""One incident from opening to end: reads the record, runs the stage it asks for, writes it down.
+
+Every stage ends in the store before the next begins, so any worker may continue after a crash.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+
+from it_incident_response.agents.diagnostic_agent import DiagnosticAgent
+from it_incident_response.agents.resolution_agent import ResolutionAgent
+from it_incident_response.domain.approval import Approval
+from it_incident_response.domain.audit import AuditEvent
+from it_incident_response.domain.diagnosis import Verdict
+from it_incident_response.domain.evidence import AlertFact
+from it_incident_response.domain.ids import IncidentId
+from it_incident_response.domain.incident import Incident, IncidentStatus
+from it_incident_response.domain.verification import VerificationResult
+from it_incident_response.errors import Conflict
+from it_incident_response.ports import Clock, Store
+from it_incident_response.workflow.stages import Next, Record, Stage, next_stage
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[Record, Next], Awaitable[datetime | None]]
+
+STAGES_AT_MOST = 50
+"""Stages in one go: a guard against two stages that keep asking for each other."""
+
+
+class IncidentWorkflow:
+    """Carries incidents forward, one stage after the other."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        diagnostic: DiagnosticAgent,
+        resolution: ResolutionAgent,
+        *,
+        refresh_s: float,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._diagnostic = diagnostic
+        self._resolution = resolution
+        self._refresh_s = refresh_s
+        self._runs: Mapping[Stage, Run] = {
+            Stage.RECOVER: self._recover,
+            Stage.DIAGNOSE: self._diagnose,
+            Stage.PLAN: self._plan,
+            Stage.EXECUTE: self._execute,
+            Stage.VERIFY: self._verify,
+            Stage.CONFIRM_RECOVERY: self._confirm_recovery,
+            Stage.ESCALATE: self._escalate,
+        }
+
+    async def advance(self, incident_id: IncidentId) -> datetime | None:
+        """Run stages until the incident waits or rests.
+
+        Returns when it has to be looked at again, or None if only something new can move it.
+        """
+        for _ in range(STAGES_AT_MOST):
+            record = await self.read(incident_id)
+            step = next_stage(record, self._clock.now(), refresh_s=self._refresh_s)
+            run = self._runs.get(step.stage)
+            if run is None:
+                return step.not_before
+            log.info("%s: %s (%s)", record.incident.key, step.stage, step.reason)
+            try:
+                due = await run(record, step)
+            except Conflict as conflict:
+                log.info("%s changed meanwhile: %s", record.incident.key, conflict.message)
+                due = self._clock.now()
+            if due is not None:
+                return due
+        raise Conflict(f"incident {incident_id} did not settle in {STAGES_AT_MOST} stages")
+
+    async def read(self, incident_id: IncidentId) -> Record:
+        """Return everything that decides what comes next."""
+        store = self._store
+        incident = await store.incident(incident_id)
+        diagnoses = await store.diagnoses_of(incident_id)
+        plans = await store.plans_of(incident_id)
+        plan = plans[-1] if plans else None
+        seen: frozenset[str] = frozenset()
+        if diagnoses:
+            cited = set(diagnoses[-1].evidence_ids)
+            seen = frozenset(
+                e.finding.fingerprint
+                for e in await store.evidence_of(incident_id)
+                if e.id in cited and isinstance(e.finding, AlertFact)
+            )
+        record = Record(
+            incident=incident,
+            alerts=tuple(alert for _, alert in await store.alerts_of(incident_id)),
+            diagnosis=diagnoses[-1] if diagnoses else None,
+            diagnosed_alerts=seen,
+        )
+        if plan is None:
+            return record
+        executions = [e for e in await store.executions_of(incident_id) if e.plan_id == plan.id]
+        checks = [v for v in await store.verifications_of(incident_id) if v.plan_id == plan.id]
+        changes = {
+            "plan": plan,
+            "planned_for": next((d for d in diagnoses if d.id == plan.diagnosis_id), None),
+            "approval": await self._approval_of(incident_id, plan.id),
+            "executions": tuple(executions),
+            "verification": checks[-1] if checks else None,
+        }
+        return record.model_copy(update=changes)
+
+    async def _approval_of(self, incident_id: IncidentId, plan_id: str) -> Approval | None:
+        approvals = await self._store.approvals(incident_id=incident_id)
+        return next((a for a in approvals if a.plan_id == plan_id), None)
+
+    async def _diagnose(self, record: Record, step: Next) -> datetime | None:
+        incident = record.incident
+        diagnosis = await self._diagnostic.investigate(incident, record.alerts)
+        if diagnosis.verdict is Verdict.INCONCLUSIVE:
+            return await self._hand_over(incident, f"inconclusive diagnosis: {diagnosis.summary}")
+        if incident.status is IncidentStatus.INVESTIGATING:
+            await self._move(incident, IncidentStatus.IDENTIFIED, diagnosis.summary)
+        return None
+
+    async def _plan(self, record: Record, step: Next) -> datetime | None:
+        if record.diagnosis is None:
+            return None
+        plan = await self._resolution.make_plan(record.incident, record.diagnosis)
+        if plan is None:
+            top = record.diagnosis.top
+            advice = "; ".join(s.text for s in top.suggestions) if top else ""
+            return await self._hand_over(
+                record.incident, f"no action of ours fits. {advice}".strip()
+            )
+        return None
+
+    async def _execute(self, record: Record, step: Next) -> datetime | None:
+        if record.plan is None:
+            return None
+        incident = record.incident
+        if incident.status is IncidentStatus.IDENTIFIED:
+            incident = await self._move(incident, IncidentStatus.RESOLVING, step.reason)
+        await self._resolution.execute(incident, record.plan)
+        return None
+
+    async def _verify(self, record: Record, step: Next) -> datetime | None:
+        if record.plan is not None:
+            await self._resolution.verify(record.incident, record.plan, record.executions)
+        return None
+
+    async def _recover(self, record: Record, step: Next) -> datetime | None:
+        await self._resolution.recover(record.incident)
+        return None
+
+    async def _confirm_recovery(self, record: Record, step: Next) -> datetime | None:
+        verification = record.verification
+        if verification is not None and verification.result is VerificationResult.VERIFIED:
+            reason = verification.reason
+        else:
+            check = await self._resolution.confirm_cleared(record.incident)
+            if check.result is VerificationResult.FAILED:
+                return self._clock.now() + timedelta(seconds=self._refresh_s)
+            reason = f"every alert has resolved; {check.reason}"
+        await self._resolution.void_requests(record.incident, "the incident is resolved")
+        fresh = await self._store.incident(record.incident.id)
+        await self._move(fresh.model_copy(update={"escalation": None}), _RESOLVED, reason)
+        return None
+
+    async def _escalate(self, record: Record, step: Next) -> datetime | None:
+        return await self._hand_over(record.incident, step.reason)
+
+    async def _hand_over(self, incident: Incident, reason: str) -> datetime | None:
+        now = self._clock.now()
+        escalated = incident.model_copy(update={"escalation": reason, "updated_at": now})
+        if incident.status is IncidentStatus.RESOLVING:
+            escalated = escalated.moved_to(IncidentStatus.IDENTIFIED, now)
+        event = AuditEvent(
+            at=now,
+            actor="agent:coordinator",
+            kind="incident.escalated",
+            incident_id=incident.id,
+            summary=f"handed to a human: {reason}",
+        )
+        await self._store.save_incident(escalated, [event])
+        return None
+
+    async def _move(self, incident: Incident, status: IncidentStatus, reason: str) -> Incident:
+        now = self._clock.now()
+        event = AuditEvent(
+            at=now,
+            actor="agent:coordinator",
+            kind=f"incident.{status}",
+            incident_id=incident.id,
+            summary=f"{incident.status} → {status}: {reason}",
+        )
+        return await self._store.save_incident(incident.moved_to(status, now), [event])
+
+
+_RESOLVED = IncidentStatus.RESOLVED

@@ -1,0 +1,166 @@
+"""The worker: takes alerts in, carries due incidents forward, keeps house; many may run at once."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from it_incident_response.agents.detection_agent import DetectionAgent
+from it_incident_response.domain.ids import IncidentId
+from it_incident_response.domain.model import Value
+from it_incident_response.errors import IncidentResponseError
+from it_incident_response.ports import AlertSource, Clock, ConditionSource, WorkQueue
+from it_incident_response.workflow.incident_workflow import IncidentWorkflow
+
+log = logging.getLogger(__name__)
+
+Chore = Callable[[datetime], Awaitable[None]]
+
+
+class WorkerSettings(Value):
+    """How a worker paces itself; all times in seconds."""
+
+    name: str
+    incidents_at_once: int = 16
+    lease_s: float = 30.0
+    idle_s: float = 0.5
+    """How long to wait when nothing is due and nobody wakes us."""
+    poll_s: float = 15.0
+    chores_s: float = 10.0
+    retry_s: float = 15.0
+    """After a stage failed because an outside system did."""
+
+
+class Worker:
+    """Runs until cancelled; `wake()` makes it look at once."""
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        clock: Clock,
+        detection: DetectionAgent,
+        workflow: IncidentWorkflow,
+        settings: WorkerSettings,
+    ) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._detection = detection
+        self._workflow = workflow
+        self._settings = settings
+        self._woken = asyncio.Event()
+        self._running: dict[IncidentId, asyncio.Task[None]] = {}
+
+    def wake(self) -> None:
+        """Look for work now: something was accepted or decided in this process."""
+        self._woken.set()
+
+    async def run(
+        self,
+        *,
+        source: AlertSource | None,
+        conditions: ConditionSource | None,
+        chore: Chore,
+    ) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._handle())
+            group.create_task(self._every(self._settings.chores_s, chore, "housekeeping"))
+            if source is not None:
+                group.create_task(self._poll(source, conditions))
+
+    async def drain(self) -> None:
+        """Handle everything that is due now, in the foreground; for demos, tests and the façade."""
+        while True:
+            while await self._detection.ingest():
+                pass
+            due = await self._claim()
+            if not due:
+                return
+            for incident_id in due:
+                await self._carry(incident_id)
+
+    async def _handle(self) -> None:
+        while True:
+            self._woken.clear()
+            busy = await self._guarded(self._look(), "looking for work")
+            if not busy:
+                await self._idle()
+
+    async def _look(self) -> bool:
+        ingested = await self._detection.ingest()
+        for incident_id in await self._claim():
+            task = asyncio.create_task(self._carry(incident_id), name=f"incident {incident_id}")
+            self._running[incident_id] = task
+            task.add_done_callback(lambda _, done=incident_id: self._finished(done))
+        return bool(ingested)
+
+    def _finished(self, incident_id: IncidentId) -> None:
+        self._running.pop(incident_id, None)
+        self._woken.set()
+
+    async def _claim(self) -> list[IncidentId]:
+        free = self._settings.incidents_at_once - len(self._running)
+        if free <= 0:
+            return []
+        return list(
+            await self._queue.claim_due(
+                self._clock.now(),
+                worker=self._settings.name,
+                lease_s=self._settings.lease_s,
+                limit=free,
+            )
+        )
+
+    async def _carry(self, incident_id: IncidentId) -> None:
+        keeper = asyncio.create_task(self._keep_lease(incident_id))
+        due: datetime | None = None
+        try:
+            due = await self._workflow.advance(incident_id)
+        except IncidentResponseError as error:
+            log.warning("incident %s: %s; trying again", incident_id, error.message)
+            due = self._clock.now() + timedelta(seconds=self._settings.retry_s)
+        except Exception:  # workflow step boundary: one bad incident must not stop the others
+            log.exception("incident %s: unexpected error; trying again later", incident_id)
+            due = self._clock.now() + timedelta(seconds=10 * self._settings.retry_s)
+        finally:
+            keeper.cancel()
+        release = self._queue.release(incident_id, worker=self._settings.name, due_again_at=due)
+        await self._guarded(_true_after(release), "giving back a lease")
+
+    async def _keep_lease(self, incident_id: IncidentId) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease_s / 3)
+            until = self._clock.now() + timedelta(seconds=self._settings.lease_s)
+            renewal = self._queue.renew(incident_id, worker=self._settings.name, until=until)
+            await self._guarded(renewal, "renewing a lease")
+
+    async def _idle(self) -> None:
+        try:
+            await asyncio.wait_for(self._woken.wait(), self._settings.idle_s)
+        except TimeoutError:
+            return
+
+    async def _poll(self, source: AlertSource, conditions: ConditionSource | None) -> None:
+        async def once(_: datetime) -> None:
+            if await self._detection.poll(source, conditions):
+                self.wake()
+
+        await self._every(self._settings.poll_s, once, "reading alerts")
+
+    async def _every(self, interval_s: float, chore: Chore, what: str) -> None:
+        while True:
+            await self._guarded(_true_after(chore(self._clock.now())), what)
+            await self._clock.sleep(interval_s)
+
+    async def _guarded(self, work: Awaitable[bool], what: str) -> bool:
+        """Log what an outside system or the database did to us, and go on."""
+        try:
+            return await work
+        except IncidentResponseError as error:
+            log.warning("%s failed, trying again: %s", what, error)
+            return False
+
+
+async def _true_after(work: Awaitable[object]) -> bool:
+    await work
+    return True
