@@ -84,6 +84,9 @@ class Action(Value, ABC):
     """True if running it twice does what running it once does."""
     time_limit_s: ClassVar[float] = 60.0
 
+    host: str | None = None
+    """Name of the inventory host it runs on; subclasses narrow it to `HostName`, or to `None`."""
+
     @classmethod
     @abstractmethod
     def propose(cls, entities: Sequence[Entity], inventory: Inventory) -> "tuple[Action, ...]":
@@ -96,11 +99,6 @@ class Action(Value, ABC):
     @abstractmethod
     def target(self) -> Entity:
         """What is locked, rate-limited and shown as changed."""
-
-    @property
-    def host(self) -> str | None:
-        """Name of the inventory host it runs on, if it runs on one."""
-        return None
 
     @abstractmethod
     def commands(self) -> tuple[tuple[str, ...], ...]:
@@ -153,4 +151,6 @@ class Action(Value, ABC):
 
     def record(self) -> ActionRecord:
         """Return this action as data."""
-        return ActionRecord(kind=self.kind, parameters=self.model_dump(mode="json"))
+        without = {"host"} if self.host is None else set[str]()
+        parameters = self.model_dump(mode="json", exclude=without)
+        return ActionRecord(kind=self.kind, parameters=parameters)
