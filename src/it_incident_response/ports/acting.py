@@ -76,4 +76,7 @@ class FleetHistory(Value):
 
     started_last_hour: int = 0
     targets_last_hour: tuple[str, ...] = ()
+    """Targets as text, one entry an action, so that a target acted on twice stands twice."""
+    hosts_last_hour: tuple[str, ...] = ()
+    """Names of the hosts acted on, each once."""
     locked_targets: tuple[str, ...] = ()

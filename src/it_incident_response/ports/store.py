@@ -213,10 +213,17 @@ class ApprovalStore(Protocol):
         """Return matching requests, newest first."""
         ...
 
-    async def decide(self, approval: Approval, events: Events) -> None:
-        """Replace a pending request by its decided form: compare-and-set.
+    async def decide(
+        self,
+        approval: Approval,
+        events: Events,
+        *,
+        expected: ApprovalStatus = ApprovalStatus.PENDING,
+    ) -> None:
+        """Replace a request whose status is `expected` by its decided form: compare-and-set.
 
-        Raises `Conflict`, saying what was decided and by whom, if it is not pending any more.
+        Only a revocation expects another status than pending: `approved` becomes `voided`. Raises
+        `Conflict`, saying what was decided and by whom, if the status is another.
         """
         ...
 
