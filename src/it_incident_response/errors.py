@@ -85,6 +85,9 @@ class ConnectorError(IncidentResponseError):
 class ConnectorUnavailable(ConnectorError):
     """Unreachable, too slow or overloaded: worth trying again later."""
 
+    retry_after_s: float | None = None
+    """How long the system asked us to wait, if it said so."""
+
 
 class ConnectorRejected(ConnectorError):
     """The system understood and refused: an operator has to mend it."""

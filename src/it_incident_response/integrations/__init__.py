@@ -1,1 +1,23 @@
 """One module per outside system that is read or told; wire shape in, domain values out."""
+
+from it_incident_response.integrations import alertmanager_client, prometheus_client
+from it_incident_response.integrations.alertmanager_client import (
+    AlertmanagerClient,
+    parse_alerts,
+    parse_webhook,
+)
+from it_incident_response.integrations.connector import Connector, ConnectorSettings
+from it_incident_response.integrations.prometheus_client import PrometheusIncidentDetector
+
+CONNECTORS: tuple[Connector, ...] = (alertmanager_client.CONNECTOR, prometheus_client.CONNECTOR)
+"""Every connector of this package; outside packages add theirs by entry point."""
+
+__all__ = [
+    "CONNECTORS",
+    "AlertmanagerClient",
+    "Connector",
+    "ConnectorSettings",
+    "PrometheusIncidentDetector",
+    "parse_alerts",
+    "parse_webhook",
+]

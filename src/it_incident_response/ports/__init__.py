@@ -1,7 +1,7 @@
 """The Protocols between the core and the world: the core sees these, never an adapter."""
 
 from it_incident_response.ports.acting import Executor, FleetHistory, Outcome, Preview, Probe
-from it_incident_response.ports.clock import Clock, utc
+from it_incident_response.ports.clock import Clock, SystemClock, utc
 from it_incident_response.ports.sources import (
     AlertSource,
     ChangeSource,
@@ -73,6 +73,7 @@ __all__ = [
     "Silence",
     "Silencer",
     "Store",
+    "SystemClock",
     "WorkQueue",
     "utc",
 ]

@@ -1,5 +1,6 @@
 """Time, injected: real in production, virtual in the simulated world and in tests."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -14,6 +15,18 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Return once `seconds` have passed on this clock."""
         ...
+
+
+class SystemClock:
+    """The machine's own time; the only place in the package that reads it."""
+
+    def now(self) -> datetime:
+        """Return the current time, UTC and timezone-aware."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `seconds` have passed."""
+        await asyncio.sleep(seconds)
 
 
 def utc(timestamp: float) -> datetime:

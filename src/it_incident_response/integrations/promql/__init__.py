@@ -1,0 +1,1 @@
+"""PromQL: escaping, taking expressions apart, and the catalogue of queries per signal."""
