@@ -1,0 +1,1 @@
+"""Real servers for tests: Debian's own programs on loopback, in temporary folders."""
