@@ -10,7 +10,7 @@ import pytest
 
 from tests.real.stack.alertmanager import Alertmanager
 from tests.real.stack.exporters import Exporter, node_exporter
-from tests.real.stack.fixtures import StartPrometheus
+from tests.real.stack.fixtures import StartPrometheus, clean_command
 from tests.real.stack.host import Host, booted_host
 from tests.real.stack.postgres import Postgres, running_postgres
 from tests.real.stack.process import Server, ServerFailed, is_listening
@@ -154,16 +154,27 @@ class TestHost:
         assert "Host key verification failed" in refused.stderr
 
     def test_sudo_is_narrow(self, host: Host) -> None:
-        allowed = host.ssh("sudo", "-n", "systemctl", "restart", "checkout.service")
+        allowed = host.ssh("sudo", "-n", "systemctl", "restart", "--", "checkout.service")
         assert allowed.returncode == 0, allowed.stderr
         for refused in (
-            ["systemctl", "restart", "ssh.service"],
-            ["systemctl", "stop", "checkout.service"],
+            ["systemctl", "restart", "--", "ssh.service"],
+            ["systemctl", "stop", "--", "checkout.service"],
+            ["find", "-P", "/etc", "-xdev", "-type", "f", "-mmin", "+1440", "-delete"],
             ["id"],
         ):
             done = host.ssh("sudo", "-n", *refused)
             assert done.returncode == 1
             assert "password is required" in done.stderr
+
+    def test_sudo_may_clean_the_one_folder(self, host: Host) -> None:
+        host.filesystem.fill(0.5)
+        done = host.ssh("sudo", "-n", *clean_command())
+        assert done.returncode == 0, done.stderr
+        assert host.filesystem.files() == []
+
+    def test_the_user_may_read_the_journal(self, host: Host) -> None:
+        host.restart_service()
+        assert "INFO: ready" in host.ssh("journalctl", "--unit=checkout.service").stdout
 
     def test_a_killed_service_stays_dead_until_restarted(
         self, host: Host, wait_until: WaitUntil
@@ -171,12 +182,16 @@ class TestHost:
         assert host.is_well()
         host.kill_service()
         assert not is_listening(host.plan.services["checkout"], host.address)
-        assert host.ssh("sudo", "-n", "systemctl", "restart", "checkout.service").returncode == 0
+        assert (
+            host.ssh("sudo", "-n", "systemctl", "restart", "--", "checkout.service").returncode == 0
+        )
         wait_until(host.is_well, 5, "checkout to be well")
 
     def test_a_left_cause_defeats_the_restart(self, host: Host, wait_until: WaitUntil) -> None:
         host.leave_cause()
-        assert host.ssh("sudo", "-n", "systemctl", "restart", "checkout.service").returncode == 0
+        assert (
+            host.ssh("sudo", "-n", "systemctl", "restart", "--", "checkout.service").returncode == 0
+        )
         wait_until(lambda: host.unit_state() == "failed", 5, "checkout to fail")
         assert "cannot open the ledger" in host.journal()
         host.remove_cause()

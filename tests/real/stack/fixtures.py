@@ -124,6 +124,14 @@ def blackbox_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Expo
         yield server
 
 
+def clean_command(host: str = "web-1") -> tuple[str, ...]:
+    """Return what cleaning `/srv/data/cache` of files older than a day runs, to be granted."""
+    from it_incident_response.actions import CleanDisk  # late: the stack must load without it
+
+    (command,) = CleanDisk(host=host, path="/srv/data/cache").commands()
+    return command
+
+
 class BootHost(Protocol):
     """Type of the `boot_host` fixture."""
 
@@ -132,7 +140,7 @@ class BootHost(Protocol):
         name: str = "web-1",
         *,
         services: Sequence[str] = ("checkout",),
-        sudo_commands: Sequence[str] = (),
+        sudo_commands: Sequence[tuple[str, ...]] = (),
     ) -> Host:
         """Boot a host that ends with the module."""
         ...
@@ -147,7 +155,7 @@ def boot_host() -> Iterator[BootHost]:
             name: str = "web-1",
             *,
             services: Sequence[str] = ("checkout",),
-            sudo_commands: Sequence[str] = (),
+            sudo_commands: Sequence[tuple[str, ...]] = (),
         ) -> Host:
             return stack.enter_context(
                 booted_host(name, services=services, sudo_commands=sudo_commands)
@@ -158,7 +166,7 @@ def boot_host() -> Iterator[BootHost]:
 
 @pytest.fixture(scope="module")
 def _module_host() -> Iterator[Host]:
-    with booted_host() as server:
+    with booted_host(sudo_commands=[clean_command()]) as server:
         yield server
 
 

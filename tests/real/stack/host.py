@@ -230,12 +230,13 @@ def booted_host(
     name: str = "web-1",
     *,
     services: Sequence[str] = ("checkout",),
-    sudo_commands: Sequence[str] = (),
+    sudo_commands: Sequence[tuple[str, ...]] = (),
 ) -> Iterator[Host]:
     """Boot a host until the block ends.
 
-    Each of `services` is a systemd unit of that name with a health page; `sudo_commands` are
-    granted to the user in addition to what our actions need (see `host_files`).
+    Each of `services` is a systemd unit of that name with a health page, which the user may
+    restart through sudo; `sudo_commands` are the further commands, each an argument vector,
+    that sudo allows.
     """
     require_host_support()
     cgroup_root = _cgroup_root()

@@ -1,7 +1,8 @@
 """What is put into a host before it boots: users, keys, sudoers, sshd, units, a filesystem."""
 
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ class HostPlan:
     name: str
     address: str
     services: Mapping[str, int]
-    sudo_commands: tuple[str, ...] = ()
+    sudo_commands: tuple[tuple[str, ...], ...] = ()
+    """Argument vectors that `deploy` may run as root, beside restarting the services."""
     ssh_port: int = 22
     exporter_port: int = 9100
 
@@ -28,11 +30,18 @@ class HostPlan:
 
 def sudoers(plan: HostPlan) -> str:
     """Return the narrow rights of `deploy`: exact commands, nothing with a wildcard."""
-    commands = [f"/usr/bin/systemctl restart {name}.service" for name in plan.services]
-    lines = [
-        f"deploy ALL=(root) NOPASSWD: {command}" for command in (*commands, *plan.sudo_commands)
-    ]
-    return "\n".join([*lines, ""])
+    defaults = [f"systemctl restart -- {name}.service".split() for name in plan.services]
+    rights = [_sudo_right(command) for command in (*defaults, *plan.sudo_commands)]
+    return "".join(f"deploy ALL=(root) NOPASSWD: {right}\n" for right in rights)
+
+
+def _sudo_right(command: Sequence[str]) -> str:
+    """Return a command as sudoers(5) wants it: full path, its special characters escaped."""
+    program = shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if program is None:
+        raise ValueError(f"there is no {command[0]} to grant")
+    escaped = [re.sub(r"([,:=\\*?\[\]!\s])", r"\\\1", argument) for argument in command[1:]]
+    return " ".join([program, *escaped])
 
 
 def write_host_files(folder: Path, plan: HostPlan, *, host_key: Path, authorized: Path) -> None:
@@ -69,7 +78,7 @@ root=$1
 for file in passwd shadow group gshadow; do rm -f "$root/etc/$file.lock"; done
 chroot "$root" userdel --force deploy >/dev/null 2>&1 || true
 chroot "$root" useradd --shell /bin/bash --no-create-home --home-dir /home/deploy deploy
-chroot "$root" usermod --password '*' deploy
+chroot "$root" usermod --password '*' --append --groups systemd-journal deploy
 chroot "$root" chown -R deploy:deploy /home/deploy
 chmod 700 "$root/home/deploy" "$root/home/deploy/.ssh"
 chroot "$root" useradd --system --no-create-home toy
