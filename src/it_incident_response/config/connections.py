@@ -1,0 +1,219 @@
+"""How outside systems are reached: address, credentials and TLS, as Prometheus configures them."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+
+from it_incident_response.config.units import Duration
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110 token
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys refused, values never in an error's text.
+
+    A field whose name ends in a unit (`timeout_s`) is written without it (`timeout: 30s`).
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        str_max_length=100_000,
+    )
+
+
+def parse_http_url(value: object) -> str:
+    """Return the URL without its trailing slash; raises `ValueError` with what to write."""
+    text = value.strip() if isinstance(value, str) else ""
+    example = "write for example http://prometheus.example.com:9090"
+    if "@" in text:
+        raise ValueError("a URL must not hold a user or password; use basic_auth or authorization")
+    if "://" not in text:
+        shown = f"http://{text}" if _HOST.match(text) else "http://HOST:PORT"
+        raise ValueError(f"{text[:80]!r} is not a URL, the scheme is missing; write {shown[:87]}")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text[:80]!r} is not a URL ({error}); {example}") from error
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{text[:80]!r} is neither http nor https; {example}")
+    if not _is_host(parts.hostname) or port == 0:
+        raise ValueError(f"{text[:80]!r} names no valid host and port; {example}")
+    if parts.query or parts.fragment or re.search(r"\s", text):
+        raise ValueError(f"{text[:80]!r} has a query, fragment or space; {example}")
+    return text.rstrip("/")
+
+
+def _is_host(host: str | None) -> bool:
+    if not host:
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _HOST.fullmatch(host) is not None
+    return True
+
+
+def _check_headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name[:60]!r} is not a header name")
+        if name.lower() == "authorization":
+            raise ValueError("write credentials under `authorization` or `basic_auth`, not here")
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value.get_secret_value()):
+            raise ValueError(f"the value of header {name!r} has control characters")
+    return headers
+
+
+HttpUrl = Annotated[str, BeforeValidator(parse_http_url)]
+Headers = Annotated[Mapping[str, SecretStr], AfterValidator(_check_headers)]
+
+
+class Authorization(Section):
+    """`authorization:` of Prometheus: a bearer token or another scheme."""
+
+    type: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,40}$")] = "Bearer"
+    credentials: SecretStr | None = None
+
+
+class BasicAuth(Section):
+    """`basic_auth:` of Prometheus."""
+
+    username: str | None = None
+    password: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if self.username is not None and ":" in self.username:
+            raise ValueError("a basic-auth username cannot contain a colon")
+        if (self.username is None) != (self.password is None):
+            missing = "password (or password_file)" if self.password is None else "username"
+            raise ValueError(f"{missing} is missing")
+        return self
+
+
+class TlsConfig(Section):
+    """`tls_config:` of Prometheus."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+    insecure_skip_verify: bool = False
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            missing = "key_file" if self.key_file is None else "cert_file"
+            raise ValueError(f"{missing} is missing: a client certificate needs both files")
+        return self
+
+
+class HttpSystem(Section):
+    """A system that speaks HTTP."""
+
+    url: HttpUrl | None = None
+    timeout_s: Duration = Field(default=10.0, alias="timeout", gt=0, le=600)
+    authorization: Authorization = Authorization()
+    basic_auth: BasicAuth = BasicAuth()
+    tls_config: TlsConfig = TlsConfig()
+    headers: Headers = {}
+    """Further request headers, such as `X-Scope-OrgID`; values are treated as secrets."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> Self:
+        if self.authorization.credentials is not None and self.basic_auth.username is not None:
+            raise ValueError("authorization and basic_auth exclude each other; keep one")
+        return self
+
+
+class Prometheus(HttpSystem):
+    """Prometheus, and with the guide's key the address of its Alertmanager."""
+
+    alert_manager_url: HttpUrl | None = None
+
+
+class Alertmanager(HttpSystem):
+    """Alertmanager where it needs its own credentials or TLS; the address stands in either."""
+
+
+class Elasticsearch(HttpSystem):
+    """Elasticsearch or OpenSearch."""
+
+    index_pattern: str = "logs-*"
+    api_key: SecretStr | None = None
+
+
+class Splunk(HttpSystem):
+    """Splunk's management port."""
+
+    api_key: SecretStr | None = None
+
+
+class Grafana(HttpSystem):
+    """Grafana."""
+
+    api_key: SecretStr | None = None
+
+
+class Jira(HttpSystem):
+    """Jira Cloud or Data Center."""
+
+    enabled: bool = False
+    username: str | None = None
+    token: SecretStr | None = None
+    project_key: str | None = None
+    issue_type: str = "Incident"
+
+
+class Ssh(Section):
+    """How hosts are logged in to; the inventory may name another user for a host."""
+
+    username: str | None = None
+    private_key: Path | None = None
+    """None: keys of the running ssh-agent."""
+    passphrase: SecretStr | None = None
+    """Of the private key."""
+    known_hosts: Path = Path("~/.ssh/known_hosts")
+    """Host keys we accept; a host that is not in it is refused."""
+    timeout_s: Duration = Field(default=30.0, alias="timeout", gt=0, le=3600)
+    """To connect and log in."""
+
+
+class Ansible(Section):
+    """Ansible; not executed by this version."""
+
+    inventory_file: Path | None = None
+    playbook_dir: Path | None = None
+
+
+class Kubernetes(Section):
+    """Kubernetes; not executed by this version."""
+
+    kubeconfig: str | None = None
+    """One path, or several joined by the platform's path separator as `kubectl` takes them."""
+
+
+class Terraform(Section):
+    """Terraform; not executed by this version."""
+
+    state_dir: Path | None = None
+    auto_approve: bool = False
