@@ -1,4 +1,4 @@
-"""What people do to incidents by hand: open, note, assign, change the status; all of it recorded."""
+"""What people do to incidents by hand: open, note, assign, change the status; all recorded."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

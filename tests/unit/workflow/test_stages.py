@@ -1,0 +1,272 @@
+"""The stage judge: what the record says has to be done next."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from it_incident_response.domain.action import ActionRecord, Reversibility, Risk
+from it_incident_response.domain.alert import Alert, AlertStatus
+from it_incident_response.domain.approval import Approval, ApprovalStatus
+from it_incident_response.domain.diagnosis import (
+    CauseKind,
+    Diagnosis,
+    Hypothesis,
+    Suggestion,
+    Verdict,
+)
+from it_incident_response.domain.entity import Entity, EntityKind
+from it_incident_response.domain.execution import Execution, StepState
+from it_incident_response.domain.ids import IncidentId
+from it_incident_response.domain.incident import Incident, IncidentStatus
+from it_incident_response.domain.plan import Plan, PlanStep
+from it_incident_response.domain.severity import Severity
+from it_incident_response.domain.verification import Verification, VerificationResult
+from it_incident_response.workflow.stages import Record, Stage, next_stage
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ID = IncidentId("incident")
+ACTION = ActionRecord(kind="restart_service", parameters={"host": "web-1"})
+TARGET = Entity(EntityKind.SERVICE, "shop")
+
+
+def incident(status=IncidentStatus.IDENTIFIED, **more):
+    return Incident(
+        id=ID,
+        key="INC-000001",
+        title="t",
+        severity=Severity.HIGH,
+        status=status,
+        opened_at=NOW,
+        updated_at=NOW,
+        **more,
+    )
+
+
+def alert(fingerprint="a", firing=True):
+    return Alert(
+        fingerprint=fingerprint,
+        name="Down",
+        status=AlertStatus.FIRING if firing else AlertStatus.RESOLVED,
+        severity=Severity.HIGH,
+        labels={},
+        starts_at=NOW,
+        received_at=NOW,
+        source="test",
+    )
+
+
+def diagnosis(identifier="d1", made_at=NOW - timedelta(minutes=5), cause="service-down"):
+    top = Hypothesis(
+        cause_id=cause,
+        cause="it is down",
+        kind=CauseKind.PROCESS,
+        entity=TARGET,
+        confidence=0.9,
+        suggestions=(Suggestion(text="restart", action="restart_service"),),
+    )
+    return Diagnosis(
+        id=identifier,
+        incident_id=ID,
+        made_at=made_at,
+        verdict=Verdict.LIKELY,
+        hypotheses=(top,),
+        summary="down",
+    )
+
+
+def plan(**more):
+    step = PlanStep(
+        number=1,
+        action=ACTION,
+        executor="ssh",
+        target=TARGET,
+        description="restart",
+        risk=Risk.MEDIUM,
+        reversibility=Reversibility.COMPENSABLE,
+    )
+    given = {"diagnosis_id": "d1", "steps": (step,), **more}
+    return Plan(id="p1", incident_id=ID, made_at=NOW, reason="because", **given)
+
+
+def approval(status):
+    return Approval(
+        id="ap1",
+        incident_id=ID,
+        plan_id="p1",
+        plan_digest="x",
+        requested_at=NOW,
+        requested_by="agent:resolution",
+        expires_at=NOW + timedelta(hours=1),
+        status=status,
+        decided_by="alice",
+    )
+
+
+def execution(state):
+    return Execution(
+        id="e1",
+        key="k",
+        incident_id=ID,
+        plan_id="p1",
+        plan_digest="x",
+        step=1,
+        action=ACTION,
+        target=TARGET,
+        state=state,
+        intended_at=NOW,
+        error="it broke" if state is StepState.FAILED else None,
+    )
+
+
+def verification(result):
+    return Verification(
+        id="v1",
+        incident_id=ID,
+        plan_id="p1",
+        result=result,
+        started_at=NOW,
+        ended_at=NOW,
+        soak_s=1,
+        reason="as measured",
+    )
+
+
+def record(status=IncidentStatus.IDENTIFIED, **more):
+    given = {
+        "alerts": (alert(),),
+        "diagnosis": diagnosis(),
+        "diagnosed_alerts": frozenset({"a"}),
+        **more,
+    }
+    return Record(incident=given.pop("incident", incident(status)), **given)
+
+
+def judged(given):
+    return next_stage(given, NOW, refresh_s=30)
+
+
+def planned(**more):
+    return record(plan=plan(), planned_for=diagnosis(), **more)
+
+
+def resolving(**more):
+    return record(IncidentStatus.RESOLVING, plan=plan(), planned_for=diagnosis(), **more)
+
+
+CASES = {
+    "fresh": (record(IncidentStatus.INVESTIGATING, diagnosis=None), Stage.DIAGNOSE),
+    "reopened": (record(IncidentStatus.INVESTIGATING), Stage.DIAGNOSE),
+    "identified, no plan": (record(), Stage.PLAN),
+    "plan for another cause": (
+        record(plan=plan(), planned_for=diagnosis(cause="disk-full")),
+        Stage.PLAN,
+    ),
+    "same cause, newer diagnosis": (
+        record(
+            diagnosis=diagnosis("d2"),
+            plan=plan(),
+            planned_for=diagnosis("d1"),
+            approval=approval(ApprovalStatus.PENDING),
+        ),
+        Stage.AWAIT_APPROVAL,
+    ),
+    "pending": (planned(approval=approval(ApprovalStatus.PENDING)), Stage.AWAIT_APPROVAL),
+    "approved": (planned(approval=approval(ApprovalStatus.APPROVED)), Stage.EXECUTE),
+    "rejected": (planned(approval=approval(ApprovalStatus.REJECTED)), Stage.ESCALATE),
+    "expired": (planned(approval=approval(ApprovalStatus.EXPIRED)), Stage.ESCALATE),
+    "voided": (planned(approval=approval(ApprovalStatus.VOIDED)), Stage.PLAN),
+    "approved but used": (
+        planned(
+            approval=approval(ApprovalStatus.APPROVED),
+            executions=(execution(StepState.FINISHED),),
+        ),
+        Stage.ESCALATE,
+    ),
+    "forbidden": (
+        record(plan=plan(is_forbidden="freeze"), planned_for=diagnosis()),
+        Stage.ESCALATE,
+    ),
+    "automatic": (
+        record(plan=plan(needs_approval=False), planned_for=diagnosis()),
+        Stage.EXECUTE,
+    ),
+    "new alert while waiting": (
+        planned(alerts=(alert(), alert("b")), approval=approval(ApprovalStatus.PENDING)),
+        Stage.DIAGNOSE,
+    ),
+    "new alert after approval": (
+        planned(alerts=(alert(), alert("b")), approval=approval(ApprovalStatus.APPROVED)),
+        Stage.EXECUTE,
+    ),
+    "crashed in a step": (
+        resolving(executions=(execution(StepState.STARTED),)),
+        Stage.RECOVER,
+    ),
+    "steps left": (resolving(), Stage.EXECUTE),
+    "in doubt": (resolving(executions=(execution(StepState.IN_DOUBT),)), Stage.ESCALATE),
+    "failed": (resolving(executions=(execution(StepState.FAILED),)), Stage.ESCALATE),
+    "dry run": (resolving(executions=(execution(StepState.DRY_RUN),)), Stage.ESCALATE),
+    "all steps ran": (resolving(executions=(execution(StepState.FINISHED),)), Stage.VERIFY),
+    "verified": (
+        resolving(
+            executions=(execution(StepState.FINISHED),),
+            verification=verification(VerificationResult.VERIFIED),
+        ),
+        Stage.CONFIRM_RECOVERY,
+    ),
+    "not recovered": (
+        resolving(
+            executions=(execution(StepState.FINISHED),),
+            verification=verification(VerificationResult.FAILED),
+        ),
+        Stage.ESCALATE,
+    ),
+    "nobody can tell": (
+        resolving(
+            executions=(execution(StepState.FINISHED),),
+            verification=verification(VerificationResult.UNVERIFIABLE),
+        ),
+        Stage.ESCALATE,
+    ),
+    "healed by itself": (
+        planned(alerts=(alert(firing=False),), approval=approval(ApprovalStatus.PENDING)),
+        Stage.CONFIRM_RECOVERY,
+    ),
+    "escalated": (record(incident=incident(escalation="no rule fits")), Stage.REST),
+    "escalated, new alert": (
+        record(
+            incident=incident(IncidentStatus.INVESTIGATING, escalation="no rule fits"),
+            alerts=(alert(), alert("b")),
+        ),
+        Stage.DIAGNOSE,
+    ),
+    "resolved": (record(IncidentStatus.RESOLVED), Stage.REST),
+    "closed": (record(IncidentStatus.CLOSED), Stage.REST),
+    "resolved but a step hangs": (
+        record(IncidentStatus.RESOLVED, executions=(execution(StepState.STARTED),)),
+        Stage.RECOVER,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_record_decides_the_stage(name):
+    given, expected = CASES[name]
+    assert judged(given).stage is expected
+
+
+def test_a_storm_does_not_diagnose_for_every_alert():
+    recent = diagnosis(made_at=NOW - timedelta(seconds=10))
+    step = judged(record(IncidentStatus.INVESTIGATING, diagnosis=recent))
+    assert step.stage is Stage.REST
+    assert step.not_before == NOW + timedelta(seconds=20)
+
+
+def test_waiting_ends_when_the_request_expires():
+    step = judged(planned(approval=approval(ApprovalStatus.PENDING)))
+    assert step.not_before == NOW + timedelta(hours=1)
+
+
+def test_the_reason_names_the_failure():
+    step = judged(resolving(executions=(execution(StepState.FAILED),)))
+    assert "it broke" in step.reason
