@@ -61,8 +61,12 @@ class CleanDisk(Action):
         require_listed(self.kind, self.path, allowed, "cleanable_paths")
 
     def commands(self) -> tuple[tuple[str, ...], ...]:
-        """Return the deleting `find`; it prints nothing but errors."""
-        return ((*self._find(), "-delete"),)
+        """Return the deleting `find`; it prints nothing but errors.
+
+        Under `timeout`, since what runs as root by sudo cannot be stopped from outside.
+        """
+        limit = str(int(self.time_limit_s) - 10)  # ends before we would give up waiting
+        return (("timeout", "-k", "5", limit, *self._find(), "-delete"),)
 
     def probe_commands(self) -> tuple[tuple[str, ...], ...]:
         """Return a look for a first file that is still there, and at the space in use."""
@@ -87,6 +91,12 @@ class CleanDisk(Action):
         if used is not None:
             notes.append(f"{_human(used * 1024)} are in use on its file system now")
         return tuple(notes)
+
+    def describe_probe(self, outputs: tuple[str, ...]) -> str:
+        """Return whether old files are left, and the space in use."""
+        left = "old files are left" if outputs and outputs[0].strip() else "no old file is left"
+        used = used_kib(outputs[1]) if len(outputs) > 1 else None
+        return left if used is None else f"{left}, {_human(used * 1024)} are in use"
 
     def took_effect(
         self, probe_outputs: tuple[str, ...], before: tuple[str, ...] | None = None
@@ -137,7 +147,8 @@ def _below(host: HostEntry, mounts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _parse_listing(output: str) -> list[tuple[int, str]]:
-    entries = (record.partition("\t") for record in output.split(_RECORD_END))
+    records = output.split(_RECORD_END)[:-1]  # the last is empty, or cut off
+    entries = (record.partition("\t") for record in records)
     return [(int(size), path) for size, _, path in entries if size.isdecimal() and path]
 
 

@@ -57,7 +57,7 @@ class RenewCertificate(Action):
 
     def commands(self) -> tuple[tuple[str, ...], ...]:
         """Return `systemctl start`, which waits for a oneshot unit to end."""
-        return (("systemctl", "start", "--", self.unit),)
+        return (("systemctl", "start", self.unit),)
 
     def probe_commands(self) -> tuple[tuple[str, ...], ...]:
         """Return the look at the unit's state."""
@@ -70,6 +70,10 @@ class RenewCertificate(Action):
     def describe_preview(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
         """Return the unit's present state."""
         return tuple(describe_state(self.unit, parse_properties(text)) for text in outputs)
+
+    def describe_probe(self, outputs: tuple[str, ...]) -> str:
+        """Return the unit's present state."""
+        return "; ".join(self.describe_preview(outputs))
 
     def took_effect(
         self, probe_outputs: tuple[str, ...], before: tuple[str, ...] | None = None

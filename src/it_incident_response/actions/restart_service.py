@@ -53,8 +53,12 @@ class RestartService(Action):
         require_listed(self.kind, self.unit, units, "services[].unit")
 
     def commands(self) -> tuple[tuple[str, ...], ...]:
-        """Return `systemctl restart`, which waits until the unit has started or failed."""
-        return (("systemctl", "restart", "--", self.unit),)
+        """Return `systemctl restart`, which waits until the unit has started or failed.
+
+        No `--`: a unit's name never begins with a dash, and the line is what people already have
+        in sudoers, where arguments must match exactly.
+        """
+        return (("systemctl", "restart", self.unit),)
 
     def probe_commands(self) -> tuple[tuple[str, ...], ...]:
         """Return the look at the unit's state."""
@@ -67,6 +71,10 @@ class RestartService(Action):
     def describe_preview(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
         """Return the unit's present state."""
         return tuple(describe_state(self.unit, parse_properties(text)) for text in outputs)
+
+    def describe_probe(self, outputs: tuple[str, ...]) -> str:
+        """Return the unit's present state."""
+        return "; ".join(self.describe_preview(outputs))
 
     def took_effect(
         self, probe_outputs: tuple[str, ...], before: tuple[str, ...] | None = None

@@ -118,6 +118,10 @@ class Action(Value, ABC):
         without it many actions cannot be told apart from "it was like that already".
         """
 
+    def describe_probe(self, outputs: tuple[str, ...]) -> str:
+        """Return what the probes saw, one line for a human; empty if there is nothing to say."""
+        return ""
+
     @abstractmethod
     def describe(self) -> str:
         """Return one sentence that says what will change."""
