@@ -57,7 +57,7 @@ class RenewCertificate(Action):
 
     def commands(self) -> tuple[tuple[str, ...], ...]:
         """Return `systemctl start`, which waits for a oneshot unit to end."""
-        return (("systemctl", "start", self.unit),)
+        return (("systemctl", "start", "--", self.unit),)
 
     def probe_commands(self) -> tuple[tuple[str, ...], ...]:
         """Return the look at the unit's state."""

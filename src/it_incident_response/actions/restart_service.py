@@ -53,12 +53,8 @@ class RestartService(Action):
         require_listed(self.kind, self.unit, units, "services[].unit")
 
     def commands(self) -> tuple[tuple[str, ...], ...]:
-        """Return `systemctl restart`, which waits until the unit has started or failed.
-
-        No `--`: a unit's name never begins with a dash, and the line is what people already have
-        in sudoers, where arguments must match exactly.
-        """
-        return (("systemctl", "restart", self.unit),)
+        """Return `systemctl restart`, which waits until the unit has started or failed."""
+        return (("systemctl", "restart", "--", self.unit),)
 
     def probe_commands(self) -> tuple[tuple[str, ...], ...]:
         """Return the look at the unit's state."""

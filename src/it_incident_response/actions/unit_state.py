@@ -15,7 +15,7 @@ _STILL_CHANGING = frozenset(
 
 def show_command(unit: str) -> tuple[str, ...]:
     """Return the read-only command that prints the unit's state as `Name=value` lines."""
-    return ("systemctl", "show", "--no-pager", f"--property={PROPERTIES}", unit)
+    return ("systemctl", "show", "--no-pager", f"--property={PROPERTIES}", "--", unit)
 
 
 def parse_properties(output: str) -> Mapping[str, str]:
