@@ -116,11 +116,12 @@ class TlsConfig(Section):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
-    server_name: str | None = None
     insecure_skip_verify: bool = False
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
+        if self.ca_file is not None and self.insecure_skip_verify:
+            raise ValueError("ca_file has no use where insecure_skip_verify is true; keep one")
         if (self.cert_file is None) != (self.key_file is None):
             missing = "key_file" if self.key_file is None else "cert_file"
             raise ValueError(f"{missing} is missing: a client certificate needs both files")
@@ -131,12 +132,32 @@ class HttpSystem(Section):
     """A system that speaks HTTP."""
 
     url: HttpUrl | None = None
-    timeout_s: Duration = Field(default=10.0, alias="timeout", gt=0, le=600)
+    timeout_s: Duration = Field(default=10.0, alias="timeout", gt=0, le=300)
     authorization: Authorization = Authorization()
     basic_auth: BasicAuth = BasicAuth()
     tls_config: TlsConfig = TlsConfig()
     headers: Headers = {}
     """Further request headers, such as `X-Scope-OrgID`; values are treated as secrets."""
+
+    def connector_fields(self) -> dict[str, object]:
+        """Return address, credentials and TLS under the names that connectors' settings have."""
+        scheme, token = self.authorization.type, self.authorization.credentials
+        headers = dict(self.headers)
+        if token is not None and scheme.lower() != "bearer":
+            headers["Authorization"] = SecretStr(f"{scheme} {token.get_secret_value()}")
+            token = None
+        return {
+            "url": self.url,
+            "timeout_s": self.timeout_s,
+            "bearer_token": token,
+            "username": self.basic_auth.username,
+            "password": self.basic_auth.password,
+            "ca_file": self.tls_config.ca_file,
+            "cert_file": self.tls_config.cert_file,
+            "key_file": self.tls_config.key_file,
+            "insecure_skip_verify": self.tls_config.insecure_skip_verify,
+            "headers": headers,
+        }
 
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> Self:

@@ -194,15 +194,19 @@ class ServerSettings(Section):
 
 
 class CorrelationSettings(Section):
-    """When alerts are one incident."""
+    """When alerts are one incident; what each means is in the page on correlation."""
 
     window_s: Duration = Field(default=600.0, alias="window", gt=0)
-    """Alerts further apart than this never join by place or labels."""
-    reopen_window_s: Duration = Field(default=1800.0, alias="reopen_window", ge=0)
-    """An alert that fires again within it reopens its incident."""
-    flapping_changes: int = Field(default=4, ge=2, le=20)
+    """Alerts starting within this time of an incident's alerts count in full."""
+    neighbour_window_s: Duration = Field(default=300.0, alias="neighbour_window", gt=0)
+    """Alerts of neighbours in the topology join only within this time."""
+    join_score: float = Field(default=0.5, gt=0, le=1)
+    """An alert joins the best incident whose score is at least this."""
+    reopen_window_s: Duration = Field(default=3600.0, alias="reopen_window", ge=0)
+    """An alert that fires again this soon after its incident ended reopens it."""
+    flapping_changes: int = Field(default=5, ge=3, le=20)
     """So many changes between firing and resolved within `flapping_window` are flapping."""
-    flapping_window_s: Duration = Field(default=900.0, alias="flapping_window", gt=0)
+    flapping_window_s: Duration = Field(default=3600.0, alias="flapping_window", gt=0)
 
 
 class DiagnosisSettings(Section):
