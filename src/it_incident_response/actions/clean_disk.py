@@ -5,11 +5,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from it_incident_response.actions.parameters import CleanablePath, HostName
 from it_incident_response.actions.targets import entry_of, hosts_concerned, require_listed
 from it_incident_response.domain.action import Action, Reversibility, Risk
 from it_incident_response.domain.entity import Entity, EntityKind
-from it_incident_response.domain.inventory import HostEntry, Inventory
+from it_incident_response.domain.inventory import CleanablePath, HostEntry, HostName, Inventory
 
 _SHOWN = 20
 _RECORD_END = "//\n"

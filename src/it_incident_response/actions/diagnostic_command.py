@@ -19,7 +19,6 @@ from it_incident_response.actions.diagnostic_facts import (
     unit_facts,
     uptime_facts,
 )
-from it_incident_response.actions.parameters import FilePath, HostName, UnitName
 from it_incident_response.actions.targets import (
     entry_of,
     hosts_concerned,
@@ -31,7 +30,13 @@ from it_incident_response.domain.action import Action, Check, Reversibility, Ris
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.evidence import CommandOutput
 from it_incident_response.domain.execution import CommandResult
-from it_incident_response.domain.inventory import HostEntry, Inventory
+from it_incident_response.domain.inventory import (
+    AbsolutePath,
+    HostEntry,
+    HostName,
+    Inventory,
+    UnitName,
+)
 
 Vector = tuple[str, ...]
 
@@ -133,7 +138,7 @@ class RunDiagnosticCommand(Action):
     host: HostName
     command: DiagnosticCommand
     unit: UnitName | None = None
-    path: FilePath | None = None
+    path: AbsolutePath | None = None
     lines: Annotated[int, Field(ge=1, le=2000)] = 200
 
     @model_validator(mode="after")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from it_incident_response.actions.parameters import HostName, UnitName
 from it_incident_response.actions.targets import entry_of, require_listed, services_concerned
 from it_incident_response.actions.unit_state import (
     describe_state,
@@ -14,7 +13,7 @@ from it_incident_response.actions.unit_state import (
 )
 from it_incident_response.domain.action import Action, Reversibility, Risk
 from it_incident_response.domain.entity import Entity, EntityKind
-from it_incident_response.domain.inventory import Inventory
+from it_incident_response.domain.inventory import HostName, Inventory, UnitName
 
 
 class RestartService(Action):

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from it_incident_response.actions.parameters import ServiceName
 from it_incident_response.actions.targets import require_service, service_names_concerned
 from it_incident_response.domain.action import Action, Reversibility, Risk
 from it_incident_response.domain.entity import Entity, EntityKind
-from it_incident_response.domain.inventory import Inventory
+from it_incident_response.domain.inventory import Inventory, ServiceName
 
 
 class RollbackDeployment(Action):

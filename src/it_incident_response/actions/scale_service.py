@@ -5,11 +5,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from it_incident_response.actions.parameters import ServiceName
 from it_incident_response.actions.targets import require_service, service_names_concerned
 from it_incident_response.domain.action import Action, Reversibility, Risk
 from it_incident_response.domain.entity import Entity, EntityKind
-from it_incident_response.domain.inventory import Inventory
+from it_incident_response.domain.inventory import Inventory, ServiceName
 
 Replicas = Annotated[int, Field(ge=1, le=1000)]
 

@@ -1,9 +1,10 @@
 """Inventory: the hosts and services that exist; the only values that may become a target."""
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.model import Value
@@ -15,13 +16,46 @@ UnitName = Annotated[
         pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,250}\.(service|socket|timer|target|path)$"
     ),
 ]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/@+-]*$", max_length=4096)]
+_NEVER_BELOW = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr")
+"""Folders of the operating system (FHS 3.0): nothing in them is ever litter."""
+
+_NEVER_ITSELF = ("/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/var", "/var/lib")
+"""Folders whose sub-folders may be cleaned, but which hold too much to be cleaned whole."""
+
+
+def _require_normal(path: str) -> str:
+    if path == "/" or path.startswith("//") or posixpath.normpath(path) != path:
+        raise ValueError(
+            "write the path without `..`, `.`, `//` or a slash at the end, and not `/`"
+        )
+    return path
+
+
+def _require_litter(path: str) -> str:
+    is_below = any(path == root or path.startswith(root + "/") for root in _NEVER_BELOW)
+    if is_below or path in _NEVER_ITSELF:
+        raise ValueError(f"{path} belongs to the operating system; name a folder of old files")
+    return path
+
+
+ServiceName = HostName
+"""The same alphabet: letters, digits, dot, dash, underscore; never a dash first."""
+
+AbsolutePath = Annotated[
+    str,
+    StringConstraints(pattern=r"^/[A-Za-z0-9._/@+-]*$", max_length=4096),
+    AfterValidator(_require_normal),
+]
+"""A path in normal form, of harmless characters."""
+
+CleanablePath = Annotated[AbsolutePath, AfterValidator(_require_litter)]
+"""A folder whose old files may be deleted: never part of the operating system."""
 
 
 class ServiceEntry(Value):
     """A service on a host, and how it is run there."""
 
-    name: HostName
+    name: ServiceName
     unit: UnitName | None = None
     """systemd unit; None if it is not run by systemd."""
     replicas: int | None = Field(default=None, ge=1, le=1000)
@@ -45,7 +79,7 @@ class HostEntry(Value):
     services: tuple[ServiceEntry, ...] = ()
     certificate_unit: UnitName | None = None
     """systemd unit that renews this host's certificates when started."""
-    cleanable_paths: tuple[AbsolutePath, ...] = ()
+    cleanable_paths: tuple[CleanablePath, ...] = ()
     """Folders whose old files `CleanDisk` may delete; nothing else ever is."""
     certificate_paths: tuple[AbsolutePath, ...] = ()
     """Certificate files whose dates a diagnostic command may read."""
