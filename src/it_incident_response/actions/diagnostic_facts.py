@@ -5,6 +5,7 @@ what it returns.
 """
 
 from collections.abc import Mapping
+from itertools import islice
 
 from it_incident_response.actions.unit_state import parse_properties
 
@@ -12,11 +13,13 @@ Facts = dict[str, str]
 
 _MAX_ROWS = 20
 _MAX_VALUE = 300
+_MAX_FACTS = 60
 
 
 def bounded(facts: Mapping[str, str]) -> Facts:
-    """Return the facts with each value cut to 300 characters."""
-    return {name: value[:_MAX_VALUE] for name, value in facts.items()}
+    """Return the first 60 facts, each name and value cut to 300 characters."""
+    first = islice(facts.items(), _MAX_FACTS)
+    return {name[:_MAX_VALUE]: value[:_MAX_VALUE] for name, value in first}
 
 
 def unit_facts(output: str) -> Facts:

@@ -75,13 +75,15 @@ def _actions_for(
     action_type = ACTIONS.get(suggestion.action or "")
     if action_type is None or action_type.risk is Risk.READ_ONLY:
         return ()
-    for scope in _scopes(top.entity, entities):
+    for scope in _scopes(top.entity, entities, inventory):
         if proposed := action_type.propose(scope, inventory):
             return proposed
     return ()
 
 
-def _scopes(cause: Entity | None, entities: Sequence[Entity]) -> Iterator[tuple[Entity, ...]]:
+def _scopes(
+    cause: Entity | None, entities: Sequence[Entity], inventory: Inventory
+) -> Iterator[tuple[Entity, ...]]:
     """Yield the entities to look for a target among, the narrowest first.
 
     A blamed service or host is never replaced by another one that merely suffers: of its own sort
@@ -90,11 +92,14 @@ def _scopes(cause: Entity | None, entities: Sequence[Entity]) -> Iterator[tuple[
     if cause is None:
         yield tuple(entities)
         return
-    own_sort = (HOST_LIKE if cause.kind in HOST_LIKE else frozenset()) | (
-        SERVICE_LIKE if cause.kind in SERVICE_LIKE else frozenset()
+    named = inventory.enrich((cause,))
+    kinds = {each.kind for each in named}
+    own_sort = (HOST_LIKE if kinds & HOST_LIKE else frozenset()) | (
+        SERVICE_LIKE if kinds & SERVICE_LIKE else frozenset()
     )
-    yield (cause, *(each for each in entities if each.kind not in own_sort and each != cause))
-    if cause.kind not in (EntityKind.SERVICE, EntityKind.HOST, EntityKind.NODE):
+    yield (*named, *(each for each in entities if each.kind not in own_sort))
+    is_known = len(named) > 1 or cause.kind in (EntityKind.SERVICE, EntityKind.HOST)
+    if not is_known:
         yield (cause, *(each for each in entities if each != cause))
 
 
