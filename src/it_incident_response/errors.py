@@ -92,6 +92,9 @@ class ConnectorUnavailable(ConnectorError):
 class ConnectorRejected(ConnectorError):
     """The system understood and refused: an operator has to mend it."""
 
+    status: int | None = None
+    """The HTTP status it refused with, if it was asked over HTTP."""
+
 
 class ConnectorReplyInvalid(ConnectorError):
     """The reply is not what this system is documented to answer."""

@@ -125,6 +125,7 @@ class HttpClient:
             params=list(request.params) or None,
             data=dict(request.form) or None,
             json=request.json,
+            extensions=self._extensions(),
         )
         response = await client.send(sent, stream=True)
         try:
@@ -151,6 +152,10 @@ class HttpClient:
                 hint="the server, or a proxy before it, closed the connection too early",
             ) from None
         return b"".join(chunks)
+
+    def _extensions(self) -> dict[str, str] | None:
+        name = self._settings.server_name
+        return None if name is None else {"sni_hostname": name}
 
     def _too_long(self, request: HttpRequest) -> ConnectorReplyInvalid:
         return ConnectorReplyInvalid(
@@ -221,7 +226,8 @@ def _headers(settings: ConnectorSettings) -> Mapping[str, str]:
     headers = {"User-Agent": _USER_AGENT, "Accept": "application/json"}
     headers |= {name: value.get_secret_value() for name, value in settings.headers.items()}
     if settings.bearer_token is not None:
-        headers["Authorization"] = f"Bearer {settings.bearer_token.get_secret_value()}"
+        token = settings.bearer_token.get_secret_value()
+        headers["Authorization"] = f"{settings.token_scheme} {token}"
     return headers
 
 

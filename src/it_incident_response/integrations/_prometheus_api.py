@@ -75,16 +75,12 @@ class PrometheusApi:
         self, label: str, selectors: Sequence[str], window: TimeWindow
     ) -> Sequence[str]:
         """Return the values of a label over the series that any of the selectors match."""
-        params = (
-            *(("match[]", selector) for selector in selectors),
-            ("start", _seconds(window.start.timestamp())),
-            ("end", _seconds(window.end.timestamp())),
-        )
-        envelope = await self._envelope(f"/api/v1/label/{label}/values", params)
-        values = envelope.data if envelope.data is not None else []
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self._misshapen("the label values are no list of texts")
-        return values
+        matches = [("match[]", selector) for selector in selectors]
+        return await self._texts(f"/api/v1/label/{label}/values", matches, window)
+
+    async def label_names(self, window: TimeWindow) -> Sequence[str]:
+        """Return the names of all labels in use."""
+        return await self._texts("/api/v1/labels", (), window)
 
     def graph_link(self, query: str, window: TimeWindow) -> str:
         """Return the address of Prometheus' own page that shows the query over the window."""
@@ -104,6 +100,17 @@ class PrometheusApi:
     async def _data(self, path: str, params: Pairs, model: type[M]) -> M:
         envelope = await self._envelope(path, params)
         return self._http.replies.read(envelope.data, model, f"the reply to {path}")
+
+    async def _texts(self, path: str, params: Pairs, window: TimeWindow) -> Sequence[str]:
+        span = (
+            ("start", _seconds(window.start.timestamp())),
+            ("end", _seconds(window.end.timestamp())),
+        )
+        envelope = await self._envelope(path, (*params, *span))
+        values = envelope.data if envelope.data is not None else []
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise self._misshapen(f"the reply to {path} is no list of texts")
+        return values
 
     async def _envelope(self, path: str, params: Pairs) -> Envelope:
         is_long = sum(len(value) for _, value in params) > _GET_LENGTH_MAX

@@ -39,6 +39,11 @@ class ServerFacts:
             if not any(pattern.fullmatch(name) for pattern in self.dropped_labels)
         }
 
+    @property
+    def has_several_intervals(self) -> bool:
+        """Whether the scrape interval depends on the job."""
+        return len({self.scrape_interval_s, *self.job_intervals_s.values()}) > 1
+
     def interval_s(self, jobs: Sequence[str]) -> float | None:
         """Return the longest scrape interval among these jobs, None if it is not known."""
         if self.scrape_interval_s is None:

@@ -90,14 +90,21 @@ class ReplyReader:
             error.retry_after_s = retry_after_s(reply.headers.get("retry-after"), now)
             return error
         if 300 <= reply.status < 400:
-            target = self.scrub(re.sub(r"//[^/@]*@", "//", reply.headers.get("location", "?")))
-            return ConnectorRejected(
-                self.connector,
-                f"{reply.request} is redirected ({reply.status}) to {target}",
-                hint="redirects are not followed, they could lead credentials astray: "
-                "configure the final URL",
-            )
-        return ConnectorRejected(self.connector, message, hint=_HINTS.get(reply.status))
+            refused = self._redirected(reply)
+        else:
+            hint = _HINTS.get(reply.status)
+            refused = ConnectorRejected(self.connector, message, hint=hint)
+        refused.status = reply.status
+        return refused
+
+    def _redirected(self, reply: HttpReply) -> ConnectorRejected:
+        target = self.scrub(re.sub(r"//[^/@]*@", "//", reply.headers.get("location", "?")))
+        return ConnectorRejected(
+            self.connector,
+            f"{reply.request} is redirected ({reply.status}) to {target}",
+            hint="redirects are not followed, they could lead credentials astray: "
+            "configure the final URL",
+        )
 
     def _said(self, reply: HttpReply) -> str:
         """Return the server's own explanation; a web page explains nothing."""

@@ -36,13 +36,15 @@ class ConnectorSettings(BaseModel):
 
     Credentials in it (`https://user:password@...`) are moved to `username` and `password`.
     """
-    timeout_s: float = Field(default=10.0, gt=0, le=300)
+    timeout_s: float = Field(default=10.0, gt=0, le=600)
     """Longest wait for one answer. 10 s: an answer that takes longer is of no use on call."""
     attempts: int = Field(default=3, ge=1, le=10)
     """How often a request that changes nothing is tried before giving up."""
     response_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024)
     """A longer answer is refused, so that one reply cannot fill the memory."""
     bearer_token: SecretStr | None = None
+    token_scheme: str = Field(default="Bearer", pattern=r"^[A-Za-z0-9-]{1,40}$")
+    """Word before the token in the `Authorization` header."""
     username: str | None = None
     password: SecretStr | None = None
     ca_file: Path | None = None
@@ -50,6 +52,8 @@ class ConnectorSettings(BaseModel):
     cert_file: Path | None = None
     """PEM file of our own certificate, where the system asks for one."""
     key_file: Path | None = None
+    server_name: str | None = None
+    """Name that the certificate must show, where it is not the one in the URL."""
     insecure_skip_verify: bool = False
     """Accept any certificate: only for a test system."""
     headers: Mapping[str, SecretStr] = {}

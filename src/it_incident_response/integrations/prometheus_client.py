@@ -1,16 +1,20 @@
 """Reads alerts, conditions and metrics from Prometheus (HTTP API v1)."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import Field
 
 from it_incident_response.domain.alert import Alert
-from it_incident_response.domain.evidence import TimeWindow
+from it_incident_response.domain.evidence import SignalSeries, TimeWindow
 from it_incident_response.errors import ConnectorReplyInvalid
 from it_incident_response.integrations._prometheus_api import NAME, PrometheusApi
+from it_incident_response.integrations._prometheus_conditions import ConditionReader
 from it_incident_response.integrations._prometheus_origin import ServerFacts, ServerFactsReader
+from it_incident_response.integrations._prometheus_series import SeriesReader
 from it_incident_response.integrations._prometheus_wire import PromAlert, PromSeries
 from it_incident_response.integrations.alert_json import read_prometheus_alerts
 from it_incident_response.integrations.connector import (
@@ -18,9 +22,18 @@ from it_incident_response.integrations.connector import (
     ConnectorSettings,
     read_settings,
 )
+from it_incident_response.integrations.promql.catalogue import load_catalogue
 from it_incident_response.ports.blocking import run_blocking
 from it_incident_response.ports.registry import Surroundings
-from it_incident_response.ports.sources import AlertSource, Health, HealthCheck
+from it_incident_response.ports.sources import (
+    AlertSource,
+    ConditionReading,
+    ConditionSource,
+    Health,
+    HealthCheck,
+    MetricRequest,
+    MetricSource,
+)
 
 DEFAULT_URL = "http://localhost:9090"
 
@@ -33,6 +46,10 @@ class PrometheusSettings(ConnectorSettings):
     url: str = Field(default=DEFAULT_URL, min_length=1, max_length=2048)
     external_labels: Mapping[str, str] | None = None
     """Labels that it adds to alerts; None reads them from its configuration."""
+    scrape_interval_s: float | None = Field(default=None, gt=0, le=3600)
+    """How often it scrapes; None reads it from its configuration, if that is shown."""
+    catalogue_files: tuple[Path, ...] = ()
+    """Own query catalogues, tried before the shipped one."""
 
 
 class PrometheusIncidentDetector:
@@ -58,6 +75,8 @@ class PrometheusIncidentDetector:
         self._clock = surroundings.clock
         self._api = PrometheusApi(settings, surroundings)
         self._server = ServerFactsReader(self._api, surroundings.clock)
+        self._conditions = ConditionReader(self._api)
+        self._inventory = surroundings.inventory
 
     def get_active_alerts(self) -> list[dict[str, Any]]:
         """Return the firing alerts, for synchronous callers; raises `ConnectorError`.
@@ -107,6 +126,19 @@ class PrometheusIncidentDetector:
         except ValueError as error:
             raise ConnectorReplyInvalid(NAME, f"an alert is not as documented: {error}") from None
 
+    async def condition(self, alert: Alert) -> ConditionReading:
+        """Evaluate the alert's own expression now, for its own labels; raises `ConnectorError`.
+
+        `holds` is None, never False, where the data that the expression reads are missing.
+        """
+        return await self._conditions.condition(alert)
+
+    async def series(self, request: MetricRequest) -> Sequence[SignalSeries]:
+        """Return the series that exist for these signals and entities; raises `ConnectorError`."""
+        catalogue = load_catalogue(self._settings.catalogue_files)
+        reader = SeriesReader(self._api, catalogue, self._inventory)
+        return await reader.series(request, await self._server_facts())
+
     async def aclose(self) -> None:
         """Close the connections made in this event loop."""
         await self._api.aclose()
@@ -118,9 +150,16 @@ class PrometheusIncidentDetector:
         await self.aclose()
 
     async def _server_facts(self) -> ServerFacts:
-        if self._settings.external_labels is not None:
-            return ServerFacts(external_labels=self._settings.external_labels)
-        return await self._server.facts()
+        """Return what Prometheus' configuration says, overridden by the settings."""
+        labels, interval_s = self._settings.external_labels, self._settings.scrape_interval_s
+        if labels is not None and interval_s is not None:
+            return ServerFacts(external_labels=labels, scrape_interval_s=interval_s)
+        facts = await self._server.facts()
+        if labels is not None:
+            facts = replace(facts, external_labels=labels, dropped_labels=())
+        if interval_s is not None:
+            facts = replace(facts, scrape_interval_s=interval_s, job_intervals_s={})
+        return facts
 
     def _blocking(self, ask: Callable[[], Awaitable[T]]) -> T:
         async def once() -> T:
@@ -166,6 +205,6 @@ def _ranged(series: PromSeries) -> dict[str, Any]:
 CONNECTOR = Connector(
     name=NAME,
     settings=PrometheusSettings,
-    capabilities=frozenset({AlertSource, HealthCheck}),
+    capabilities=frozenset({AlertSource, ConditionSource, HealthCheck, MetricSource}),
     build=_build,
 )

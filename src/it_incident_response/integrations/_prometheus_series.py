@@ -1,0 +1,189 @@
+"""Reads signals of entities from Prometheus: which queries, over which window, as series."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from it_incident_response.domain.entity import Entity, EntityKind
+from it_incident_response.domain.evidence import Signal, SignalSeries
+from it_incident_response.domain.inventory import Inventory
+from it_incident_response.errors import ConnectorRejected
+from it_incident_response.integrations._prometheus_api import NAME, PrometheusApi
+from it_incident_response.integrations._prometheus_origin import ServerFacts
+from it_incident_response.integrations._prometheus_wire import (
+    PromSeries,
+    finite_points,
+    without_name,
+)
+from it_incident_response.integrations.promql.catalogue import Candidate, Catalogue
+from it_incident_response.integrations.promql.targets import Target, targets_of
+from it_incident_response.ports.sources import MetricRequest
+
+WINDOW_S = 300.0
+"""Rate window where series are scraped every 15 s or more rarely: the customary 5 minutes."""
+WINDOW_MIN_S = 10.0
+SERIES_MAX = 100
+"""Series kept of one query; a machine with more mounts than this is read in part."""
+CONCURRENT_MAX = 8
+"""Queries under way at once, so as not to add to a struggling Prometheus' troubles."""
+_NOT_EVALUABLE = (400, 422)
+_ATTRIBUTION = (
+    EntityKind.SERVICE,
+    EntityKind.POD,
+    EntityKind.CONTAINER,
+    EntityKind.HOST,
+    EntityKind.NODE,
+    EntityKind.INSTANCE,
+    EntityKind.JOB,
+)
+"""Whose a series is when it was found for several entities: the first of these kinds."""
+_EVERY_WITNESS = frozenset({Signal.UP})
+"""Signals for which all queries count: a service may answer its scrape and fail its probe."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An entity with what is stored about it."""
+
+    entity: Entity
+    metrics: Sequence[tuple[Target, Collection[str]]]
+    window: str
+    """Rate window, as PromQL writes it."""
+
+
+class SeriesReader:
+    """Reads series for one request after the other."""
+
+    def __init__(self, api: PrometheusApi, catalogue: Catalogue, inventory: Inventory) -> None:
+        self._api = api
+        self._catalogue = catalogue
+        self._inventory = inventory
+
+    async def series(self, request: MetricRequest, server: ServerFacts) -> Sequence[SignalSeries]:
+        """Return the series that exist, each attributed to one entity; raises `ConnectorError`.
+
+        First it asks which metrics are stored for each entity at all, so that only queries that
+        can give something are sent.
+        """
+        entities = sorted(
+            dict.fromkeys(e for e in request.entities if e.kind in _ATTRIBUTION),
+            key=lambda entity: _ATTRIBUTION.index(entity.kind),
+        )
+        if not entities:
+            return ()
+        labels = set(await self._api.label_names(request.window))
+        gate = asyncio.Semaphore(CONCURRENT_MAX)
+
+        async def of(entity: Entity) -> Sequence[SignalSeries]:
+            found = await self._find(entity, request, server, labels, gate)
+            signals = dict.fromkeys(request.signals)
+            read = await asyncio.gather(*(self._read(found, s, request, gate) for s in signals))
+            return [series for several in read for series in several]
+
+        every = await asyncio.gather(*(of(entity) for entity in entities))
+        return _without_doubles(series for several in every for series in several)
+
+    async def _find(
+        self,
+        entity: Entity,
+        request: MetricRequest,
+        server: ServerFacts,
+        labels: Collection[str],
+        gate: asyncio.Semaphore,
+    ) -> _Found:
+        targets = [t for t in targets_of(entity, self._inventory) if t.label in labels]
+
+        async def names(target: Target) -> tuple[Target, Collection[str]]:
+            async with gate:
+                selector = f"{{{target.matcher}}}"
+                found = await self._api.label_values("__name__", [selector], request.window)
+            return target, frozenset(found)
+
+        metrics = [item for item in await asyncio.gather(*map(names, targets)) if item[1]]
+        jobs: Sequence[str] = ()
+        if server.has_several_intervals and metrics:
+            selectors = [f"{{{target.matcher}}}" for target, _ in metrics]
+            async with gate:
+                jobs = await self._api.label_values("job", selectors, request.window)
+        window_s = rate_window_s(server.interval_s(jobs), request.step_s)
+        return _Found(entity, metrics, f"{math.ceil(window_s)}s")
+
+    async def _read(
+        self, found: _Found, signal: Signal, request: MetricRequest, gate: asyncio.Semaphore
+    ) -> Sequence[SignalSeries]:
+        collected: list[SignalSeries] = []
+        for candidate, target in self._answerable(found, signal):
+            query = candidate.filled(target.matcher, found.window)
+            async with gate:
+                result = await self._evaluated(query, request)
+            link = self._api.graph_link(query, request.window)
+            collected += [
+                built
+                for one in sorted(result, key=lambda one: sorted(one.metric.items()))[:SERIES_MAX]
+                if (built := _signal_series(signal, found.entity, query, link, one))
+            ]
+            if collected and signal not in _EVERY_WITNESS:
+                break
+        return collected
+
+    def _answerable(self, found: _Found, signal: Signal) -> Iterator[tuple[Candidate, Target]]:
+        for candidate in self._catalogue.candidates(signal, found.entity.kind):
+            for target, names in found.metrics:
+                if candidate.needs.are_met(names):
+                    yield candidate, target
+
+    async def _evaluated(self, query: str, request: MetricRequest) -> Sequence[PromSeries]:
+        try:
+            return await self._api.query_range(query, request.window, request.step_s)
+        except ConnectorRejected as error:
+            if error.status not in _NOT_EVALUABLE:
+                raise
+            # Such as "many-to-many matching": this installation labels its series in an unusual
+            # way. The next candidate may fit; the signal is missing if none does.
+            _log.warning("a query of the catalogue fails here: %s: %s", query, error.message)
+            return ()
+
+
+def rate_window_s(interval_s: float | None, step_s: float) -> float:
+    """Return the window for `rate()`, from the scrape interval of what is read.
+
+    Usually 5 minutes. Where scrapes are more frequent than every 15 s it shrinks to 20 scrapes
+    (but not below 10 s), so that changes show sooner; where they are rarer than every 75 s it
+    grows to 4 scrapes, since a rate needs at least two samples even when one scrape fails. Never
+    shorter than the step, so that no sample falls between two points.
+    """
+    if interval_s is None:
+        return max(WINDOW_S, step_s)
+    usual = min(WINDOW_S, max(WINDOW_MIN_S, 20 * interval_s))
+    return max(4 * interval_s, usual, step_s)
+
+
+def _signal_series(
+    signal: Signal, entity: Entity, query: str, link: str, series: PromSeries
+) -> SignalSeries | None:
+    times, values = finite_points(series)
+    if not times:
+        return None
+    return SignalSeries(
+        signal=signal,
+        entity=entity,
+        source=NAME,
+        query=query,
+        link=link,
+        labels=without_name(series.metric),
+        times=times,
+        values=values,
+    )
+
+
+def _without_doubles(every: Iterable[SignalSeries]) -> Sequence[SignalSeries]:
+    """Keep the first of the series that are the same but were found for several entities."""
+    kept: dict[object, SignalSeries] = {}
+    for series in every:
+        identity = (series.signal, frozenset(series.labels.items()), series.times, series.values)
+        kept.setdefault(identity, series)
+    return tuple(kept.values())

@@ -1,0 +1,152 @@
+"""The catalogue of queries: data files that say how each signal of each kind of thing is read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from it_incident_response.domain.entity import EntityKind
+from it_incident_response.domain.evidence import Signal
+from it_incident_response.errors import ConfigError
+from it_incident_response.integrations.promql.needs import Needs, NotTakenApart, needs_of, parsed
+
+SHIPPED = ("host.yaml", "service.yaml")
+_PLACEHOLDER = re.compile(r"\$([a-z]+)")
+_FILE_BYTES_MAX = 1_000_000
+
+
+class Candidate(NamedTuple):
+    """One way to read a signal; `$target` and `$window` stand for matchers and rate window."""
+
+    template: str
+    needs: Needs
+    """Metric names that have to exist for it to give anything."""
+
+    def filled(self, target: str, window: str) -> str:
+        """Return the query; `target` must be matchers made by `escaping.matcher`."""
+        return _substituted(self.template, {"target": target, "window": window})
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    query: str
+    each: list[dict[str, str]] = [{}]
+
+
+def _entry(value: Any) -> Any:
+    return {"query": value} if isinstance(value, str) else value
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kinds: list[EntityKind]
+    signals: dict[Signal, list[Annotated[_Entry, BeforeValidator(_entry)]]]
+
+
+class Catalogue:
+    """For each signal and kind of entity, the candidates in the order they are tried."""
+
+    def __init__(self, entries: Mapping[tuple[Signal, EntityKind], Sequence[Candidate]]) -> None:
+        self._entries = {key: tuple(candidates) for key, candidates in entries.items()}
+
+    def candidates(self, signal: Signal, kind: EntityKind) -> Sequence[Candidate]:
+        """Return the ways to read a signal of this kind of entity; empty if there is none."""
+        return self._entries.get((signal, kind), ())
+
+    def all(self) -> Mapping[tuple[Signal, EntityKind], Sequence[Candidate]]:
+        """Return everything."""
+        return self._entries
+
+    def after(self, first: "Catalogue") -> "Catalogue":
+        """Return a catalogue that tries the candidates of `first` before these."""
+        keys = {**first.all(), **self._entries}
+        return Catalogue({key: (*first.candidates(*key), *self.candidates(*key)) for key in keys})
+
+
+@cache
+def shipped_catalogue() -> Catalogue:
+    """Return the catalogue that comes with the package."""
+    folder = files("it_incident_response.integrations.promql")
+    return _combined([_read(name, (folder / name).read_text("utf-8")) for name in SHIPPED])
+
+
+def load_catalogue(paths: Sequence[Path]) -> Catalogue:
+    """Return the shipped catalogue with the operator's files before it.
+
+    Raises `ConfigError` naming file and entry.
+    """
+    if not paths:
+        return shipped_catalogue()
+    own = []
+    for path in paths:
+        try:
+            with path.open("rb") as stream:
+                content = stream.read(_FILE_BYTES_MAX + 1)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the query catalogue {path}: {error.strerror}"
+            ) from error
+        if len(content) > _FILE_BYTES_MAX:
+            raise ConfigError(f"the query catalogue {path} is larger than {_FILE_BYTES_MAX} bytes")
+        own.append(_read(str(path), content.decode("utf-8", "replace")))
+    return shipped_catalogue().after(_combined(own))
+
+
+def _combined(catalogues: Sequence[Catalogue]) -> Catalogue:
+    whole = Catalogue({})
+    for catalogue in catalogues:
+        whole = catalogue.after(whole)
+    return whole
+
+
+def _read(name: str, text: str) -> Catalogue:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        file = _File.model_validate(yaml.load(text, Loader=loader))  # noqa: S506 - safe loaders
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the query catalogue {name} is not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"the query catalogue {name} is wrong: {where}: {first['msg']}") from None
+    return Catalogue(
+        {
+            (signal, kind): tuple(
+                _candidate(name, signal, _substituted(entry.query, values))
+                for entry in entries
+                for values in entry.each
+            )
+            for kind in file.kinds
+            for signal, entries in file.signals.items()
+        }
+    )
+
+
+def _candidate(name: str, signal: Signal, template: str) -> Candidate:
+    """Return a candidate whose query has been proven to parse."""
+    unknown = set(_PLACEHOLDER.findall(template)) - {"target", "window"}
+    try:
+        if unknown or "$target" not in template:
+            raise NotTakenApart("it needs $target, and no other placeholder but $window")
+        query = _substituted(template, {"target": 'job="x"', "window": "5m"})
+        needs = needs_of(parsed(query), lambda selector, _: _metric_name(selector))
+    except NotTakenApart as error:
+        raise ConfigError(f"the query catalogue {name}, {signal}: {template!r}: {error}") from error
+    return Candidate(template, needs)
+
+
+def _metric_name(selector: Any) -> str:
+    if not selector.name:
+        raise NotTakenApart("each selector has to name its metric")
+    return str(selector.name)
+
+
+def _substituted(template: str, values: Mapping[str, str]) -> str:
+    """Fill placeholders in one pass, so that nothing in a value is ever taken for one."""
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
