@@ -21,8 +21,9 @@ class Limits(Value):
     """Changes begun in an hour, everywhere; 0 forbids every change."""
     max_actions_per_target_per_hour: int = Field(default=3, ge=0, le=10_000)
     """Changes begun in an hour on one target: a fourth restart heals nothing more."""
-    max_fleet_share: Share = 0.25
-    """Share of an environment's hosts acted on within an hour; one is always possible, unless 0."""
+    max_fleet_share: Share = 0.5
+    """Share of an environment's hosts acted on within an hour; one action is always possible,
+    also one that touches several hosts at once, unless this is 0."""
 
     def exceeded_by(
         self, step: PlanStep, site: Site, inventory: Inventory, history: FleetHistory
@@ -60,7 +61,8 @@ class Limits(Value):
         for environment in site.environments:
             fleet = {h.name for h in inventory.hosts if h.environment == environment}
             allowed = self.hosts_allowed(len(fleet))
-            if len(fleet & wanted) > allowed:
+            is_first = allowed > 0 and not fleet & acted_on
+            if len(fleet & wanted) > allowed and not is_first:
                 return (
                     "max_fleet_share",
                     f"{len(fleet & acted_on)} of {len(fleet)} hosts in {environment} were acted on "

@@ -57,7 +57,7 @@ class Ruling(Value):
     is_waivable: bool = True
     """False: a person is asked even where the configuration requires no approval."""
     is_temporary: bool = False
-    """True for freezes and limits: the same step may be allowed later."""
+    """True for freezes and limits: the step may be allowed later, then as its rule says."""
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.reason}"
@@ -181,16 +181,26 @@ class Policy(Value):
             ),
         )
 
+    def judge_lasting(self, step: PlanStep, context: PolicyContext) -> Ruling:
+        """Return what this policy says about one step, freezes and limits left aside.
+
+        That is who has to approve it, whenever it may then be run.
+        """
+        site = Site.of(step, context.inventory)
+        return self._barred(step, site) or self._by_rules(step, site, context)
+
     def judge(self, step: PlanStep, context: PolicyContext) -> Ruling:
         """Return what this policy says about one step now."""
-        site = Site.of(step, context.inventory)
-        barred = self._barred(step, site)
-        if barred is not None:
-            return barred
-        ruling = self._by_rules(step, site, context)
+        ruling = self.judge_lasting(step, context)
         if ruling.effect is Effect.FORBID or step.risk is Risk.READ_ONLY:
             return ruling
-        return self._frozen(site, context) or self._over_limit(step, site, context) or ruling
+        site = Site.of(step, context.inventory)
+        obstacle = self._frozen(site, context) or self._over_limit(step, site, context)
+        if obstacle is None:
+            return ruling
+        rule, reason = obstacle
+        changes = {"effect": Effect.FORBID, "rule": rule, "reason": reason, "is_temporary": True}
+        return ruling.model_copy(update=changes)
 
     def roles_of(self, person: str) -> tuple[str, ...]:
         """Return the roles of a person (`alice` or `user:alice`); () for anything else."""
@@ -227,22 +237,22 @@ class Policy(Value):
                 )
         return _forbid("default", f"No rule allows {step.action.kind} here.")
 
-    def _frozen(self, site: Site, context: PolicyContext) -> Ruling | None:
+    def _frozen(self, site: Site, context: PolicyContext) -> tuple[str, str] | None:
         for freeze in self.freezes:
             if freeze.is_on(context.now) and freeze.covers(site.environments, context.severity):
                 why = f": {freeze.reason}" if freeze.reason else "."
-                return _forbid(
-                    f"freezes.{freeze.name}", f"Change freeze {freeze.name} is on{why}", later=True
-                )
+                return f"freezes.{freeze.name}", f"Change freeze {freeze.name} is on{why}"
         return None
 
-    def _over_limit(self, step: PlanStep, site: Site, context: PolicyContext) -> Ruling | None:
+    def _over_limit(
+        self, step: PlanStep, site: Site, context: PolicyContext
+    ) -> tuple[str, str] | None:
         excess = self.limits.exceeded_by(step, site, context.inventory, context.history)
-        return _forbid(f"limits.{excess[0]}", excess[1], later=True) if excess else None
+        return (f"limits.{excess[0]}", excess[1]) if excess else None
 
 
-def _forbid(rule: str, reason: str, *, later: bool = False) -> Ruling:
-    return Ruling(effect=Effect.FORBID, rule=rule, reason=reason, is_temporary=later)
+def _forbid(rule: str, reason: str) -> Ruling:
+    return Ruling(effect=Effect.FORBID, rule=rule, reason=reason)
 
 
 class _Match:
