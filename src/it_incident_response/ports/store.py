@@ -35,6 +35,21 @@ class InboxItem(Value):
     received_at: UtcTime
 
 
+class RejectedItem(Value):
+    """A body that no reader understood, kept for people to look at until retention removes it."""
+
+    id: int
+    """The one it had in the inbox."""
+    source: str
+    reason: str
+    received_at: UtcTime
+    rejected_at: UtcTime
+    size_bytes: int
+    """Of the whole body."""
+    body: bytes
+    """Its beginning, at most 64 KiB."""
+
+
 class Inbox(Protocol):
     """Where alerts land durably before anything else happens to them."""
 
@@ -44,6 +59,10 @@ class Inbox(Protocol):
 
     async def inbox_depth(self) -> int:
         """Return how many bodies wait."""
+        ...
+
+    async def rejected_items(self, limit: int = 100) -> Sequence[RejectedItem]:
+        """Return bodies that no reader understood, the last rejected first."""
         ...
 
 
@@ -66,10 +85,15 @@ class IngestOutcome(Value):
     events: tuple[AuditEvent, ...] = ()
     wake: tuple[IncidentId, ...] = ()
     """Incidents that have to be looked at now."""
+    rejected: tuple[tuple[int, str], ...] = ()
+    """Ids of items that cannot be read, each with the reason: set aside, not ingested."""
 
 
 class Ingestion(Protocol):
-    """One exclusive transaction: across all processes only one is open at a time."""
+    """One exclusive transaction: across all processes only one is open at a time.
+
+    Nobody else creates or changes incidents or alerts meanwhile; bodies go on being accepted.
+    """
 
     items: Sequence[InboxItem]
     """The oldest waiting bodies; read completely when `commit` returns."""
@@ -323,8 +347,18 @@ class Retention(Protocol):
         """Remove closed and resolved incidents older than `older_than`, with all that is theirs.
 
         Then, while the database is larger than `max_bytes`, the oldest ended ones. Open incidents
-        are never removed. What was removed is one audit event; audit events stay.
+        are never removed, nor those with an alert that fired after `older_than`. Evidence and
+        diagnoses of kept incidents go when they are older and superseded; so do old rejected
+        bodies. What is removed is one audit event; audit events stay.
         """
+        ...
+
+    async def database_size(self) -> int:
+        """Return the bytes in use: what `max_bytes` is compared with."""
+        ...
+
+    async def stats(self) -> Mapping[str, int]:
+        """Return how much is stored, by name: counts, and sizes named `..._bytes`."""
         ...
 
 

@@ -1,0 +1,127 @@
+"""The ingestion: reads under the incident lock, then writes what correlation decided at once."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from it_incident_response.domain.ids import parse_incident_key
+from it_incident_response.domain.incident import Incident
+from it_incident_response.errors import Conflict
+from it_incident_response.ports.clock import Clock
+from it_incident_response.ports.store import InboxItem, IngestOutcome, KnownAlert
+from it_incident_response.storage.alert_rows import (
+    KNOWN_ALERT,
+    known_alert,
+    upsert_alerts,
+    upsert_links,
+)
+from it_incident_response.storage.audit_chain import append_events
+from it_incident_response.storage.database import Database, Exclusive, rows_in
+from it_incident_response.storage.encoding import key_text, load
+from it_incident_response.storage.inbox import remove_items
+from it_incident_response.storage.incident_rows import (
+    insert_incidents,
+    last_number,
+    row_of,
+    set_last_number,
+)
+from it_incident_response.storage.tables import alerts, incidents
+from it_incident_response.storage.work_queue import wake_all
+
+
+class SqlIngestion:
+    """One ingestion: valid while its block is open, and for one `commit`."""
+
+    def __init__(
+        self, database: Database, lock: Exclusive, clock: Clock, items: Sequence[InboxItem]
+    ) -> None:
+        self.items = items
+        self._database = database
+        self._lock = lock
+        self._clock = clock
+        self._last_number: int | None = None
+        self._is_committed = False
+
+    async def known_alerts(self, fingerprints: Sequence[str]) -> Mapping[str, KnownAlert]:
+        """Return what is stored under these fingerprints."""
+        wanted = [key_text(fingerprint) for fingerprint in fingerprints]
+        async with self._lock.read() as connection:
+            rows = await rows_in(connection, KNOWN_ALERT, alerts.c.fingerprint, wanted)
+        return {row.fingerprint: known_alert(row) for row in rows}
+
+    async def candidates(self, since: datetime) -> list[Incident]:
+        """Return every open incident, and those resolved or closed after `since`, oldest first."""
+        query = select(incidents.c.body).order_by(incidents.c.number)
+        query = query.where(or_(incidents.c.ended_at.is_(None), incidents.c.ended_at > since))
+        async with self._lock.read() as connection:
+            bodies = (await connection.scalars(query)).all()
+        return [load(Incident, body) for body in bodies]
+
+    async def next_incident_number(self) -> int:
+        """Return the next unused incident number; used up only by a commit."""
+        if self._last_number is None:
+            async with self._lock.read() as connection:
+                self._last_number = await last_number(connection)
+        self._last_number += 1
+        return self._last_number
+
+    async def commit(self, outcome: IngestOutcome) -> None:
+        """Write the outcome and take the items out of the inbox, atomically.
+
+        Raises `Conflict`, and writes nothing, if an incident is not the one that was read.
+        """
+        if self._is_committed:
+            raise Conflict("this ingestion was committed already")
+        now = self._clock.now()
+        async with self._lock.write() as connection:
+            await self._write_incidents(connection, outcome.incidents)
+            await upsert_links(connection, self._database, outcome.links, outcome.alerts)
+            await upsert_alerts(connection, self._database, outcome.alerts)
+            await wake_all(connection, self._database, outcome.wake, now)
+            await remove_items(connection, self.items, outcome.rejected, now)
+            await append_events(connection, outcome.events)
+        self._is_committed = True
+
+    async def _write_incidents(
+        self, connection: AsyncConnection, changed: Sequence[Incident]
+    ) -> None:
+        if not changed:
+            return
+        ids = [key_text(incident.id) for incident in changed]
+        query = select(incidents.c.id, incidents.c.version)
+        stored = {
+            row.id: row.version for row in await rows_in(connection, query, incidents.c.id, ids)
+        }
+        new = [incident for incident in changed if key_text(incident.id) not in stored]
+        old = [incident for incident in changed if key_text(incident.id) in stored]
+        for incident in old:
+            _require_version(incident, stored[key_text(incident.id)])
+        await insert_incidents(connection, new)
+        await _replace_all(connection, self._database, old)
+        if numbers := [number for i in new if (number := parse_incident_key(i.key)) is not None]:
+            await set_last_number(connection, max(*numbers, await last_number(connection)))
+
+
+def _require_version(incident: Incident, stored: int) -> None:
+    if incident.version != stored:
+        raise Conflict(
+            f"incident {incident.key} was changed meanwhile: it has version {stored}, "
+            f"not {incident.version}",
+            hint="ingest again: the bodies are still in the inbox",
+        )
+
+
+async def _replace_all(
+    connection: AsyncConnection, database: Database, changed: Sequence[Incident]
+) -> None:
+    """Replace incidents whose versions were compared under the incident lock."""
+    if not changed:
+        return
+    rows = [row_of(i.model_copy(update={"version": i.version + 1})) for i in changed]
+    statement = database.insert(incidents)
+    fresh = {name: statement.excluded[name] for name in rows[0] if name != "id"}
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["id"], set_=fresh), rows
+    )

@@ -1,0 +1,153 @@
+"""The action journal, the locks on targets and the verifications."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from it_incident_response.domain.entity import Entity
+from it_incident_response.domain.execution import Execution, StepState
+from it_incident_response.domain.ids import IncidentId
+from it_incident_response.domain.verification import Verification
+from it_incident_response.errors import Conflict, TargetLocked
+from it_incident_response.ports.store import Events
+from it_incident_response.storage.audit_chain import append_events
+from it_incident_response.storage.encoding import dump, key_text, load
+from it_incident_response.storage.owned import owned_by, owned_row
+from it_incident_response.storage.part import StorePart
+from it_incident_response.storage.tables import (
+    counters,
+    executions,
+    target_locks,
+    verifications,
+)
+
+FENCING_TOKEN = "fencing_token"  # noqa: S105 - a number's name, no secret
+
+
+class JournalPart(StorePart):
+    """The action journal."""
+
+    async def intend(self, execution: Execution, events: Events) -> None:
+        """Record the intention; raises `Conflict` if the key exists."""
+        row = owned_row(
+            execution,
+            key=key_text(execution.key),
+            state=execution.state.value,
+            intended_at=execution.intended_at,
+        )
+        async with self._database.write() as connection:
+            await _require_unused(connection, execution.key)
+            try:
+                await connection.execute(insert(executions), [row])
+            except IntegrityError as error:
+                reason = "is in the journal already, or its incident is gone"
+                raise Conflict(f"step {execution.key!r} {reason}") from error
+            await append_events(connection, events)
+
+    async def advance(self, execution: Execution, expected: StepState, events: Events) -> None:
+        """Replace a row whose state is `expected`; raises `Conflict` if it is another."""
+        is_as_expected = (
+            (executions.c.id == key_text(execution.id))
+            & (executions.c.key == key_text(execution.key))
+            & (executions.c.state == expected.value)
+        )
+        row = {"state": execution.state.value, "body": dump(execution)}
+        async with self._database.write() as connection:
+            done = await connection.execute(update(executions).where(is_as_expected).values(row))
+            if done.rowcount != 1:
+                raise Conflict(await _why_not(connection, execution, expected))
+            await append_events(connection, events)
+
+    async def executions_of(self, incident_id: IncidentId) -> list[Execution]:
+        """Return the incident's rows, oldest first."""
+        return await owned_by(self._database, executions, Execution, incident_id)
+
+    async def executions(
+        self, *, states: Sequence[StepState] = (), since: datetime | None = None
+    ) -> list[Execution]:
+        """Return rows of all incidents in these states, intended after `since`, oldest first."""
+        query = select(executions.c.body).order_by(executions.c.position)
+        if states:
+            query = query.where(executions.c.state.in_([state.value for state in states]))
+        if since is not None:
+            query = query.where(executions.c.intended_at > since)
+        async with self._database.read() as connection:
+            return [load(Execution, body) for body in (await connection.scalars(query)).all()]
+
+    async def lock_target(
+        self, target: Entity, *, holder: str, now: datetime, until: datetime
+    ) -> int:
+        """Lock a target and return the fencing token, larger than any before.
+
+        The same holder may lock it again, and anybody once `until` has passed. Raises
+        `TargetLocked`, naming the holder.
+        """
+        name = key_text(str(target))
+        async with self._database.write() as connection:
+            # First the counter: its row makes all who lock a target take turns.
+            token = await _next_token(connection)
+            query = select(target_locks).where(target_locks.c.target == name)
+            row = (await connection.execute(query)).one_or_none()
+            if row is not None and row.holder != key_text(holder) and row.until > now:
+                raise TargetLocked(
+                    f"{name} is locked by {row.holder} until {row.until:%Y-%m-%d %H:%M:%S} UTC",
+                    hint="it is free again when that incident's action has ended",
+                )
+            await connection.execute(delete(target_locks).where(target_locks.c.target == name))
+            lock = {"target": name, "holder": key_text(holder), "until": until, "token": token}
+            await connection.execute(insert(target_locks), [lock])
+        return token
+
+    async def unlock_target(self, target: Entity, *, holder: str) -> None:
+        """Give the lock back; no error if it is not held."""
+        is_mine = (target_locks.c.target == key_text(str(target))) & (
+            target_locks.c.holder == key_text(holder)
+        )
+        async with self._database.write() as connection:
+            await connection.execute(delete(target_locks).where(is_mine))
+
+    async def locked_targets(self, now: datetime) -> dict[str, str]:
+        """Return locked targets (as text) and their holders."""
+        query = select(target_locks.c.target, target_locks.c.holder)
+        query = query.where(target_locks.c.until > now).order_by(target_locks.c.target)
+        async with self._database.read() as connection:
+            return {row.target: row.holder for row in (await connection.execute(query)).all()}
+
+    async def add_verification(self, verification: Verification, events: Events) -> None:
+        """Store a verification."""
+        async with self._database.write() as connection:
+            await connection.execute(insert(verifications), [owned_row(verification)])
+            await append_events(connection, events)
+
+    async def verifications_of(self, incident_id: IncidentId) -> list[Verification]:
+        """Return all verifications of an incident, oldest first."""
+        return await owned_by(self._database, verifications, Verification, incident_id)
+
+
+async def _require_unused(connection: AsyncConnection, key: str) -> None:
+    query = select(executions.c.state).where(executions.c.key == key_text(key))
+    state = await connection.scalar(query)
+    if state is not None:
+        raise Conflict(
+            f"step {key!r} is in the journal already: {state}",
+            hint="another worker took it, or it ran before: look at its row, do not run it again",
+        )
+
+
+async def _why_not(connection: AsyncConnection, execution: Execution, expected: StepState) -> str:
+    query = select(executions.c.state).where(executions.c.id == key_text(execution.id))
+    state = await connection.scalar(query)
+    if state is None:
+        return f"step {execution.key!r} is not in the journal"
+    return f"step {execution.key!r} is {state} by now, not {expected}"
+
+
+async def _next_token(connection: AsyncConnection) -> int:
+    counter = counters.c.name == FENCING_TOKEN
+    await connection.execute(update(counters).where(counter).values(value=counters.c.value + 1))
+    query = select(counters.c.value).where(counter)
+    token: int = (await connection.execute(query)).scalar_one()
+    return token

@@ -1,0 +1,1 @@
+"""Alembic's environment and one module a schema revision; a released one never changes."""

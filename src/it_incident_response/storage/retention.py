@@ -1,0 +1,165 @@
+"""Retention: removes what is old or too much, in steps short enough for the intake beside it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from it_incident_response.domain.audit import AuditEvent
+from it_incident_response.domain.ids import incident_key
+from it_incident_response.ports.store import PruneReport
+from it_incident_response.storage.audit_chain import append_events
+from it_incident_response.storage.part import StorePart
+from it_incident_response.storage.superseded import (
+    Superseded,
+    remove_superseded,
+    superseded_records,
+)
+from it_incident_response.storage.tables import inbox_rejected
+from it_incident_response.storage.victims import Victim, remove_incidents, victims
+
+ROWS_AT_ONCE = 2_000
+"""Rows removed in one transaction: some ten milliseconds. One incident is never split."""
+_ROUNDS_MAX = 5
+"""Attempts to get below the limit: sizes are estimated before, measured after each."""
+_KEYS_LISTED = 1_000
+
+
+class _Selection:
+    """What one round removes, decided before anything is removed."""
+
+    def __init__(
+        self, incidents: list[Victim], superseded: list[Superseded], rejected: int
+    ) -> None:
+        self.incidents = incidents
+        self.superseded = superseded
+        self.rejected = rejected
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.incidents or self.superseded or self.rejected)
+
+    @property
+    def alerts(self) -> int:
+        return sum(victim.alerts for victim in self.incidents)
+
+    @property
+    def evidence(self) -> int:
+        of_incidents = sum(victim.evidence for victim in self.incidents)
+        return of_incidents + sum(len(part.evidence) for part in self.superseded)
+
+    @property
+    def size_bytes(self) -> int:
+        of_incidents = sum(victim.size_bytes for victim in self.incidents)
+        return of_incidents + sum(part.size_bytes for part in self.superseded)
+
+    def event(self, older_than: datetime, max_bytes: int | None, now: datetime) -> AuditEvent:
+        keys = [incident_key(victim.number) for victim in self.incidents]
+        counts = {
+            "incidents": len(keys),
+            "alerts": self.alerts,
+            "evidence": self.evidence,
+            "superseded_diagnoses": sum(len(part.diagnoses) for part in self.superseded),
+            "rejected_bodies": self.rejected,
+        }
+        return AuditEvent(
+            at=now,
+            actor="system",
+            kind="retention.pruned",
+            summary="retention removes "
+            + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()),
+            details={
+                **counts,
+                "older_than": older_than.isoformat(),
+                "max_bytes": max_bytes,
+                "keys": keys[:_KEYS_LISTED],
+                "keys_not_listed": max(0, len(keys) - _KEYS_LISTED),
+            },
+        )
+
+
+class RetentionPart(StorePart):
+    """Bounded growth."""
+
+    async def prune(
+        self, *, older_than: datetime, max_bytes: int | None, now: datetime, dry_run: bool
+    ) -> PruneReport:
+        """Remove what is older than `older_than`, then the oldest beyond `max_bytes`.
+
+        The audit event is written before anything is removed: a crash in the middle leaves more
+        said than done, and the next run does the rest.
+        """
+        before = size = await self._database.used_bytes()
+        done: list[_Selection] = []
+        for _ in range(_ROUNDS_MAX):
+            selection = await self._selection(older_than, max_bytes, size)
+            if selection.is_empty:
+                break
+            done.append(selection)
+            if dry_run:
+                size = max(0, size - selection.size_bytes)
+                break
+            await self._remove(selection, selection.event(older_than, max_bytes, now), older_than)
+            await self._database.reclaim()
+            size = await self._database.used_bytes()
+            if max_bytes is None or size <= max_bytes:
+                break
+        return PruneReport(
+            incidents=sum(len(part.incidents) for part in done),
+            alerts=sum(part.alerts for part in done),
+            evidence=sum(part.evidence for part in done),
+            inbox_rejected=sum(part.rejected for part in done),
+            bytes_before=before,
+            bytes_after=size,
+        )
+
+    async def _selection(
+        self, older_than: datetime, max_bytes: int | None, size: int
+    ) -> _Selection:
+        excess = 0 if max_bytes is None else max(0, size - max_bytes)
+        async with self._database.read() as connection:
+            chosen = await victims(connection, self._database, older_than, excess)
+            going = {victim.id for victim in chosen}
+            superseded = await superseded_records(connection, self._database, older_than, going)
+            query = select(func.count()).where(inbox_rejected.c.rejected_at < older_than)
+            rejected = await connection.scalar(query) or 0
+        return _Selection(chosen, superseded, rejected)
+
+    async def _remove(self, selection: _Selection, event: AuditEvent, older_than: datetime) -> None:
+        async with self._database.write() as connection:
+            await append_events(connection, [event])
+        while await self._remove_rejected(older_than):
+            pass
+        for batch in _batches(selection.incidents):
+            async with self._database.changing_incidents() as connection:
+                await remove_incidents(connection, batch)
+        for part in selection.superseded:
+            async with self._database.write() as connection:
+                await remove_superseded(connection, part)
+
+    async def _remove_rejected(self, older_than: datetime) -> bool:
+        """Remove some; False once there is none left."""
+        columns = inbox_rejected.c
+        some = select(columns.id).where(columns.rejected_at < older_than).limit(ROWS_AT_ONCE)
+        async with self._database.write() as connection:
+            return await _removed(connection, (await connection.scalars(some)).all())
+
+
+async def _removed(connection: AsyncConnection, ids: Sequence[int]) -> bool:
+    if ids:
+        await connection.execute(delete(inbox_rejected).where(inbox_rejected.c.id.in_(ids)))
+    return bool(ids)
+
+
+def _batches(chosen: list[Victim]) -> Iterator[list[Victim]]:
+    batch: list[Victim] = []
+    rows = 0
+    for victim in chosen:
+        if batch and rows + victim.rows > ROWS_AT_ONCE:
+            yield batch
+            batch, rows = [], 0
+        batch.append(victim)
+        rows += victim.rows
+    if batch:
+        yield batch

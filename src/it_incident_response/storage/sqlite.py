@@ -1,0 +1,169 @@
+"""SQLite: one file, one writer at a time, durable on return (WAL, synchronous=FULL)."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, cast, event, func
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from it_incident_response.errors import ConfigError, StoreUnavailable
+from it_incident_response.storage.database import Database, Exclusive, Transaction
+from it_incident_response.storage.failures import translated
+from it_incident_response.storage.file_lock import FileLock
+
+BUSY_TIMEOUT_S = 10.0
+INCIDENT_LOCK_TIMEOUT_S = 30.0
+_PAGES_AT_ONCE = 2_000
+"""Pages given back in one transaction: 8 MB, some ten milliseconds."""
+_BEGIN = "iir_begin"
+_AS_WRITER = {_BEGIN: "BEGIN IMMEDIATE"}
+_AS_READER = {_BEGIN: "BEGIN"}
+_OUTSIDE = {_BEGIN: None}
+
+
+class SqliteDatabase(Database):
+    """One SQLite file.
+
+    Writers of this process queue in order for one gate, since SQLite itself would have them poll.
+    The incident lock is a lock file of its own, not SQLite's write lock: so an ingestion reads and
+    correlates while the receiver goes on storing, and only its final write excludes that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.name = f"sqlite:///{path}"
+        self._path = path
+        self._gate = asyncio.Lock()
+        self._incident_lock = FileLock(
+            path.with_name(path.name + ".lock"), timeout_s=INCIDENT_LOCK_TIMEOUT_S
+        )
+
+    async def connect(self) -> None:
+        """Create the file, readable by its owner only, and put it into WAL mode."""
+        self._create()
+        url = URL.create("sqlite+aiosqlite", database=str(self._path))
+        self._engine = create_async_engine(
+            url, pool_size=6, max_overflow=10, connect_args={"timeout": BUSY_TIMEOUT_S}
+        )
+        event.listen(self._engine.sync_engine, "connect", _configure)
+        event.listen(self._engine.sync_engine, "begin", _begin)
+        try:
+            async with self._incident_lock.held():
+                await self._use_wal()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _create(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write the database {str(self._path)!r}: {error.strerror}",
+                hint="give another path in store.url, or let the user who runs iir write there",
+            ) from error
+
+    async def _use_wal(self) -> None:
+        async with self._connection(_OUTSIDE) as connection:
+            await connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
+            mode = await _pragma(connection, "journal_mode")
+            if mode != "wal":
+                mode = (await connection.exec_driver_sql("PRAGMA journal_mode=WAL")).scalar()
+        if mode != "wal":
+            raise StoreUnavailable(
+                f"{self.name}: the filesystem allows no write-ahead log (journal mode {mode})",
+                hint="use a local disk, not a network folder",
+            )
+
+    @asynccontextmanager
+    async def _connection(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
+        with translated(self.name):
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(**options)
+
+    def read(self) -> Transaction:
+        """Open one snapshot."""
+        return self._connection(_AS_READER)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Open the write transaction at once, so that it never fails in the middle."""
+        async with self._gate, self._connection(_AS_WRITER) as connection:
+            yield connection
+            await connection.commit()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[Exclusive]:
+        """Take the lock file."""
+        async with self._incident_lock.held():
+            yield self
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+        """Open a write transaction: only one process has it, and SQLite's DDL is part of it."""
+        async with self.write() as connection:
+            yield connection
+
+    def insert(self, table: Table) -> sqlite.Insert:
+        """Return SQLite's INSERT."""
+        return sqlite.insert(table)
+
+    def contains(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+        """Compare with `instr`, which knows no wildcards."""
+        return func.instr(column, text) > 0
+
+    def stored_bytes(self, column: ColumnElement[Any]) -> ColumnElement[int]:
+        """Return the length in bytes."""
+        return func.length(cast(column, LargeBinary))
+
+    async def used_bytes(self) -> int:
+        """Return the pages that hold something."""
+        async with self.read() as connection:
+            pages: int = await _pragma(connection, "page_count")
+            free: int = await _pragma(connection, "freelist_count")
+            size: int = await _pragma(connection, "page_size")
+        return (pages - free) * size
+
+    async def file_bytes(self) -> int:
+        """Return the size of the file and its write-ahead log."""
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    async def reclaim(self) -> None:
+        """Shorten the file by its free pages, then the write-ahead log."""
+        free = -1
+        while True:
+            async with self.write() as connection:
+                before, free = free, await _pragma(connection, "freelist_count")
+                if free in (0, before):
+                    break
+                statement = f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})"
+                (await connection.exec_driver_sql(statement)).all()
+        async with self._connection(_OUTSIDE) as connection:
+            (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).all()
+
+
+async def _pragma(connection: AsyncConnection, name: str) -> Any:
+    return (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+
+
+def _configure(connection: Any, _record: object) -> None:
+    """Set up a new connection; with no isolation level the driver begins nothing by itself."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    statement = connection.get_execution_options().get(_BEGIN)
+    if statement is not None:
+        connection.exec_driver_sql(statement)
