@@ -1,1 +1,16 @@
-"""One coherent simulated world behind the same ports; never imported by the core."""
+"""One coherent simulated world behind the ports; it sees no action, rule or real connector."""
+
+from it_incident_response.simulation.clock import PacedClock, VirtualClock
+from it_incident_response.simulation.executor import SimulatedExecutor
+from it_incident_response.simulation.faults import FAULTS
+from it_incident_response.simulation.ports_adapter import SimulatedSources
+from it_incident_response.simulation.world import SimulatedWorld
+
+__all__ = [
+    "FAULTS",
+    "PacedClock",
+    "SimulatedExecutor",
+    "SimulatedSources",
+    "SimulatedWorld",
+    "VirtualClock",
+]
