@@ -65,16 +65,6 @@ def alertmanager_server(
     )
     directory.mkdir(parents=True, exist_ok=True)
     address = f"{LOOPBACK}:{free_port()}"
-    receiver: dict[str, Any] = {"name": "iir"}
-    if webhook_url is not None:
-        webhook: dict[str, Any] = {
-            "url": webhook_url,
-            "send_resolved": True,
-            "max_alerts": max_alerts,
-        }
-        if bearer is not None:
-            webhook["http_config"] = {"authorization": {"credentials": bearer}}
-        receiver["webhook_configs"] = [webhook]
     config = directory / "alertmanager.yml"
     route = {
         "receiver": "iir",
@@ -83,7 +73,9 @@ def alertmanager_server(
         "group_interval": "1s",
         "repeat_interval": "1h",
     }
-    config.write_text(yaml.safe_dump({"route": route, "receivers": [receiver]}))
+    config.write_text(
+        yaml.safe_dump({"route": route, "receivers": [_receiver(webhook_url, bearer, max_alerts)]})
+    )
     url = f"http://{address}"
     return Alertmanager(
         name="alertmanager",
@@ -99,3 +91,12 @@ def alertmanager_server(
             "--cluster.listen-address=",
         ],
     )
+
+
+def _receiver(url: str | None, bearer: str | None, max_alerts: int) -> dict[str, Any]:
+    if url is None:
+        return {"name": "iir"}
+    webhook: dict[str, Any] = {"url": url, "send_resolved": True, "max_alerts": max_alerts}
+    if bearer is not None:
+        webhook["http_config"] = {"authorization": {"credentials": bearer}}
+    return {"name": "iir", "webhook_configs": [webhook]}

@@ -204,7 +204,7 @@ def _sweep(root: Path) -> None:
                 shutil.rmtree(Path(tempfile.gettempdir()) / left.name, ignore_errors=True)
 
 
-def _claim_address(ports: Sequence[int], stack: ExitStack) -> str:
+def _claim_address(ports: Sequence[int], stack: ExitStack) -> str | None:
     """Return a loopback address whose ports are all free, claimed until the stack is closed.
 
     The claim is a bound UDP socket: no other test run can hold it, and it goes with the process.
@@ -222,7 +222,28 @@ def _claim_address(ports: Sequence[int], stack: ExitStack) -> str:
             continue
         stack.callback(claim.close)
         return address
-    pytest.skip(f"no loopback address has all of the ports {list(ports)} free")
+    return None
+
+
+def _make_plan(
+    name: str,
+    services: Sequence[str],
+    sudo_commands: Sequence[tuple[str, ...]],
+    stack: ExitStack,
+) -> HostPlan:
+    """Place a host on the usual ports, or on others where this machine takes those everywhere."""
+    for ssh_port, exporter_port, first in ((22, 9100, 8080), (2222, 19100, 18080)):
+        ports = {service: first + index for index, service in enumerate(services)}
+        if address := _claim_address([ssh_port, exporter_port, *ports.values()], stack):
+            return HostPlan(
+                name=name,
+                address=address,
+                services=ports,
+                sudo_commands=tuple(sudo_commands),
+                ssh_port=ssh_port,
+                exporter_port=exporter_port,
+            )
+    pytest.skip("no loopback address has the ports of a host free")
 
 
 @contextmanager
@@ -245,13 +266,7 @@ def booted_host(
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        ports = {service: 8080 + index for index, service in enumerate(services)}
-        plan = HostPlan(
-            name=name,
-            address=_claim_address([22, 9100, *ports.values()], stack),
-            services=ports,
-            sudo_commands=tuple(sudo_commands),
-        )
+        plan = _make_plan(name, services, sudo_commands, stack)
         host = _host(plan, folder, cgroup_root / folder.name)
         stack.enter_context(host)
         yield host
