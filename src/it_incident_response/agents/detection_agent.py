@@ -48,15 +48,16 @@ class DetectionAgent:
         self._topology = Topology.from_inventory(inventory)
         self._settings = settings
 
-    async def ingest(self, limit: int = INGEST_BATCH) -> int:
-        """Handle at most `limit` waiting bodies and return how many there were."""
+    async def ingest(self, limit: int = INGEST_BATCH) -> IngestOutcome | None:
+        """Handle at most `limit` waiting bodies; None if there was nothing to handle."""
         async with self._store.ingestion(limit) as ingestion:
             if not ingestion.items:
-                return 0
+                return None
             alerts, rejected = self._read(ingestion)
             outcome = await self._correlate(ingestion, alerts)
-            await ingestion.commit(outcome.model_copy(update={"rejected": rejected}))
-            return len(ingestion.items)
+            outcome = outcome.model_copy(update={"rejected": rejected})
+            await ingestion.commit(outcome)
+            return outcome
 
     async def absorb(self, alerts: Sequence[Alert]) -> IngestOutcome:
         """Handle alerts that were pulled rather than posted."""

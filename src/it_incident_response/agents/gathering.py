@@ -24,7 +24,7 @@ from it_incident_response.domain.evidence import (
     TimeWindow,
 )
 from it_incident_response.domain.execution import Execution, StepState
-from it_incident_response.domain.ids import new_id
+from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.model import Value
@@ -39,7 +39,7 @@ from it_incident_response.ports import (
     MetricSource,
 )
 
-Look = Callable[[RunDiagnosticCommand], Awaitable[Execution]]
+Look = Callable[[RunDiagnosticCommand, IncidentId], Awaitable[Execution]]
 Redact = Callable[[str], str]
 
 ALERTS_CITED = 100
@@ -102,7 +102,7 @@ class Gatherer:
             self._within("metrics", self._metrics(scope)),
             self._within("logs", self._logs(scope)),
             self._within("changes", self._changes(scope)),
-            self._within("hosts", self._looks(scope)),
+            self._within("hosts", self._looks(scope, incident.id)),
         )
         seen = [*_alert_facts(alerts), *(item for group in groups for item in group)]
         now = self._clock.now()
@@ -233,14 +233,15 @@ class Gatherer:
             for change in await source.changes(window)
         ]
 
-    async def _looks(self, scope: "Scope") -> list[Seen]:
+    async def _looks(self, scope: "Scope", incident_id: IncidentId) -> list[Seen]:
         look = self._sources.look
         if look is None:
             return []
         proposed = RunDiagnosticCommand.propose(scope.entities, self._sources.inventory)
         looks = [a for a in proposed if isinstance(a, RunDiagnosticCommand)][:LOOKS_MADE]
         results = await asyncio.gather(
-            *(self._look(look, action) for action in looks), return_exceptions=True
+            *(_looked(look(action, incident_id), action) for action in looks),
+            return_exceptions=True,
         )
         seen: dict[str, Seen] = {}
         for action, result in zip(looks, results, strict=True):
@@ -251,21 +252,6 @@ class Gatherer:
             else:
                 seen[f"{action.host} {result.summary}"] = result
         return list(seen.values())
-
-    async def _look(self, look: Look, action: RunDiagnosticCommand) -> Seen:
-        execution = await look(action)
-        if execution.state is not StepState.FINISHED or not execution.results:
-            return gap(f"host {action.host}", execution.error or f"{action.command} did not run")
-        finding = action.finding(execution.results[0])
-        facts = ", ".join(f"{name}={value}" for name, value in sorted(finding.facts.items())[:6])
-        about = action.unit or action.path or ""
-        name = action.command.value.replace("_", " ")
-        return Seen(
-            source=f"host {action.host}",
-            summary=f"{name} {about} on {action.host}: {facts or 'see the output'}",
-            finding=finding,
-            query=finding.command,
-        )
 
 
 class Scope(Value):
@@ -287,6 +273,22 @@ class Scope(Value):
     def names(self, *kinds: EntityKind) -> tuple[str, ...]:
         """Return the names of the affected and neighbouring entities of these kinds."""
         return tuple(e.name for e in (*self.entities, *self.neighbours) if e.kind in kinds)
+
+
+async def _looked(look: Awaitable[Execution], action: RunDiagnosticCommand) -> Seen:
+    execution = await look
+    if execution.state is not StepState.FINISHED or not execution.results:
+        return gap(f"host {action.host}", execution.error or f"{action.command} did not run")
+    finding = action.finding(execution.results[0])
+    facts = ", ".join(f"{name}={value}" for name, value in sorted(finding.facts.items())[:6])
+    about = action.unit or action.path or ""
+    name = action.command.value.replace("_", " ")
+    return Seen(
+        source=f"host {action.host}",
+        summary=f"{name} {about} on {action.host}: {facts or 'see the output'}",
+        finding=finding,
+        query=finding.command,
+    )
 
 
 def gap(source: str, reason: str) -> Seen:

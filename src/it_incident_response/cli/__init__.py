@@ -42,7 +42,12 @@ class ShownError(click.ClickException):
 
     def __init__(self, error: IncidentResponseError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_code
+        self.error = error
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """The exit status that this kind of error has."""
+        return self.error.exit_code
 
 
 class LazyGroup(click.Group):

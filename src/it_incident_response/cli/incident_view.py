@@ -44,7 +44,7 @@ def show_incident(view: IncidentView) -> None:
     out.print(f"now: {clean(view.now)}")
     _show_alerts(view)
     if view.diagnosis:
-        _show_diagnosis(view.diagnosis, view.evidence)
+        show_diagnosis(view.diagnosis, view.evidence)
     if view.plan:
         show_plan(view.plan)
     _show_ending(view)
@@ -59,7 +59,8 @@ def _show_alerts(view: IncidentView) -> None:
         out.print(f"  ... and {len(view.alerts) - 20} more (--json shows all)")
 
 
-def _show_diagnosis(diagnosis: Diagnosis, evidence: Sequence[Evidence]) -> None:
+def show_diagnosis(diagnosis: Diagnosis, evidence: Sequence[Evidence]) -> None:
+    """Print the best hypotheses with the evidence for and against each."""
     out = console()
     out.print(f"\nDiagnosis: {diagnosis.verdict}", style="bold")
     out.print(f"  {clean(diagnosis.summary, 1000)}")
@@ -101,6 +102,8 @@ def show_plan(plan: Plan) -> None:
     for step in plan.steps:
         out.print(f"  {step.number}. {clean(step.description)}")
         out.print(f"     risk {step.risk}, {step.reversibility}; {clean(step.policy)}")
+        for note in step.notes:
+            out.print(f"     note: {clean(note)}")
         for command in step.commands:
             out.print(f"     on {clean(step.host or step.target)}: {clean(shlex.join(command))}")
 

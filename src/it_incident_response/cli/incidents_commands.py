@@ -46,7 +46,7 @@ def incidents() -> None:
 @json_option
 @click.pass_context
 @run_async
-async def list_(ctx: click.Context, **given: Any) -> None:
+async def list_(ctx: click.Context, /, **given: Any) -> None:
     """List incidents, newest first."""
     from it_incident_response.ports import IncidentFilter
 
@@ -171,3 +171,30 @@ async def _change(runtime: "Runtime", incident: str, status: str, reason: str, b
 _status_command("resolve", "resolved", "Mark INCIDENT resolved by hand.")
 _status_command("close", "closed", "Close INCIDENT for good.")
 _status_command("reopen", "investigating", "Reopen INCIDENT, or have it diagnosed afresh.")
+
+
+@incidents.command()
+@click.argument("incident")
+@click.argument("step", type=click.IntRange(min=1))
+@click.option("--took-effect/--no-effect", required=True, help="What you found on the target.")
+@click.option("--reason", required=True, help="How you know, for the audit trail.")
+@by_option
+@click.pass_context
+@run_async
+async def settle(
+    ctx: click.Context, incident: str, step: int, took_effect: bool, reason: str, by: str
+) -> None:
+    """Say how a STEP of INCIDENT ended that was in doubt after a crash or a lost connection."""
+    from it_incident_response.domain.execution import StepState
+    from it_incident_response.errors import NotFound
+
+    async with open_runtime(ctx) as runtime:
+        found = await runtime.store.incident(incident)
+        rows = await runtime.store.executions_of(found.id)
+        row = next((r for r in rows if r.step == step and r.state is StepState.IN_DOUBT), None)
+        if row is None:
+            raise NotFound(f"{found.key} has no step {step} in doubt")
+        settled = await runtime.gate.settle(
+            found.id, row.key, took_effect=took_effect, by=by, reason=reason
+        )
+    click.echo(f"{found.key} step {step}: {settled.state}")

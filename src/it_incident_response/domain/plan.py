@@ -26,6 +26,8 @@ class PlanStep(Value):
     undo: ActionRecord | None = None
     policy: str = ""
     """Which policy rule decided, and what it demands."""
+    notes: tuple[str, ...] = ()
+    """What a look at the target said when the plan was made, such as how much would be deleted."""
 
 
 class Plan(Value):
@@ -46,7 +48,7 @@ class Plan(Value):
         """SHA-256 over incident and steps (actions, parameters, commands, targets)."""
         content = {
             "incident": self.incident_id,
-            "steps": [step.model_dump(mode="json", exclude={"policy"}) for step in self.steps],
+            "steps": [step.model_dump(mode="json", exclude={"policy", "notes"}) for step in self.steps],
         }
         canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()

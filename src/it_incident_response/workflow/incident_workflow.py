@@ -4,19 +4,18 @@ Every stage ends in the store before the next begins, so any worker may continue
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from it_incident_response.agents.diagnostic_agent import DiagnosticAgent
 from it_incident_response.agents.resolution_agent import ResolutionAgent
-from it_incident_response.domain.approval import Approval
 from it_incident_response.domain.audit import AuditEvent
-from it_incident_response.domain.diagnosis import Verdict
+from it_incident_response.domain.diagnosis import Diagnosis, Verdict
 from it_incident_response.domain.evidence import AlertFact
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.incident import Incident, IncidentStatus
 from it_incident_response.domain.verification import VerificationResult
-from it_incident_response.errors import Conflict
+from it_incident_response.errors import ActionError, Conflict, ConnectorError, TargetLocked
 from it_incident_response.ports import Clock, Store
 from it_incident_response.workflow.stages import Next, Record, Stage, next_stage
 
@@ -26,6 +25,43 @@ Run = Callable[[Record, Next], Awaitable[datetime | None]]
 
 STAGES_AT_MOST = 50
 """Stages in one go: a guard against two stages that keep asking for each other."""
+
+
+async def read_record(store: Store, incident_id: IncidentId) -> Record:
+    """Return everything that decides what comes next for an incident."""
+    incident = await store.incident(incident_id)
+    diagnoses = await store.diagnoses_of(incident_id)
+    plans = await store.plans_of(incident_id)
+    record = Record(
+        incident=incident,
+        alerts=tuple(alert for _, alert in await store.alerts_of(incident_id)),
+        diagnosis=diagnoses[-1] if diagnoses else None,
+        diagnosed_alerts=await _alerts_cited(store, diagnoses[-1]) if diagnoses else frozenset(),
+    )
+    if not plans:
+        return record
+    plan = plans[-1]
+    executions = [e for e in await store.executions_of(incident_id) if e.plan_id == plan.id]
+    checks = [v for v in await store.verifications_of(incident_id) if v.plan_id == plan.id]
+    approvals = await store.approvals(incident_id=incident_id)
+    return record.model_copy(
+        update={
+            "plan": plan,
+            "planned_for": next((d for d in diagnoses if d.id == plan.diagnosis_id), None),
+            "approval": next((a for a in approvals if a.plan_id == plan.id), None),
+            "executions": tuple(executions),
+            "verification": checks[-1] if checks else None,
+        }
+    )
+
+
+async def _alerts_cited(store: Store, diagnosis: Diagnosis) -> frozenset[str]:
+    cited = set(diagnosis.evidence_ids)
+    return frozenset(
+        item.finding.fingerprint
+        for item in await store.evidence_of(diagnosis.incident_id)
+        if item.id in cited and isinstance(item.finding, AlertFact)
+    )
 
 
 class IncidentWorkflow:
@@ -55,16 +91,20 @@ class IncidentWorkflow:
             Stage.ESCALATE: self._escalate,
         }
 
-    async def advance(self, incident_id: IncidentId) -> datetime | None:
-        """Run stages until the incident waits or rests.
+    async def advance(
+        self, incident_id: IncidentId, *, stop_before: Collection[Stage] = ()
+    ) -> datetime | None:
+        """Run stages until the incident waits or rests, or would enter one of `stop_before`.
 
         Returns when it has to be looked at again, or None if only something new can move it.
         """
         for _ in range(STAGES_AT_MOST):
-            record = await self.read(incident_id)
+            record = await read_record(self._store, incident_id)
             step = next_stage(record, self._clock.now(), refresh_s=self._refresh_s)
             run = self._runs.get(step.stage)
-            if run is None:
+            if step.stage is Stage.AWAIT_APPROVAL and await self._resolution.expire_requests():
+                continue
+            if run is None or step.stage in stop_before:
                 return step.not_before
             log.info("%s: %s (%s)", record.incident.key, step.stage, step.reason)
             try:
@@ -76,43 +116,17 @@ class IncidentWorkflow:
                 return due
         raise Conflict(f"incident {incident_id} did not settle in {STAGES_AT_MOST} stages")
 
-    async def read(self, incident_id: IncidentId) -> Record:
-        """Return everything that decides what comes next."""
-        store = self._store
-        incident = await store.incident(incident_id)
-        diagnoses = await store.diagnoses_of(incident_id)
-        plans = await store.plans_of(incident_id)
-        plan = plans[-1] if plans else None
-        seen: frozenset[str] = frozenset()
-        if diagnoses:
-            cited = set(diagnoses[-1].evidence_ids)
-            seen = frozenset(
-                e.finding.fingerprint
-                for e in await store.evidence_of(incident_id)
-                if e.id in cited and isinstance(e.finding, AlertFact)
-            )
-        record = Record(
-            incident=incident,
-            alerts=tuple(alert for _, alert in await store.alerts_of(incident_id)),
-            diagnosis=diagnoses[-1] if diagnoses else None,
-            diagnosed_alerts=seen,
-        )
-        if plan is None:
-            return record
-        executions = [e for e in await store.executions_of(incident_id) if e.plan_id == plan.id]
-        checks = [v for v in await store.verifications_of(incident_id) if v.plan_id == plan.id]
-        changes = {
-            "plan": plan,
-            "planned_for": next((d for d in diagnoses if d.id == plan.diagnosis_id), None),
-            "approval": await self._approval_of(incident_id, plan.id),
-            "executions": tuple(executions),
-            "verification": checks[-1] if checks else None,
-        }
-        return record.model_copy(update=changes)
+    async def analyze(self, incident_id: IncidentId) -> None:
+        """Diagnose afresh whatever was found before, and plan; acts on nothing.
 
-    async def _approval_of(self, incident_id: IncidentId, plan_id: str) -> Approval | None:
-        approvals = await self._store.approvals(incident_id=incident_id)
-        return next((a for a in approvals if a.plan_id == plan_id), None)
+        Raises `Conflict` if the incident is not open, or is being repaired.
+        """
+        record = await read_record(self._store, incident_id)
+        status = record.incident.status
+        if not status.is_open or status is IncidentStatus.RESOLVING:
+            raise Conflict(f"{record.incident.key} is {status}: it cannot be diagnosed now")
+        await self._diagnose(record, Next(stage=Stage.DIAGNOSE, reason="asked for"))
+        await self.advance(incident_id, stop_before=(*_ACTING, Stage.DIAGNOSE))
 
     async def _diagnose(self, record: Record, step: Next) -> datetime | None:
         incident = record.incident
@@ -120,19 +134,22 @@ class IncidentWorkflow:
         if diagnosis.verdict is Verdict.INCONCLUSIVE:
             return await self._hand_over(incident, f"inconclusive diagnosis: {diagnosis.summary}")
         if incident.status is IncidentStatus.INVESTIGATING:
-            await self._move(incident, IncidentStatus.IDENTIFIED, diagnosis.summary)
+            known = incident.model_copy(update={"escalation": None})
+            await self._move(known, IncidentStatus.IDENTIFIED, diagnosis.summary)
         return None
 
     async def _plan(self, record: Record, step: Next) -> datetime | None:
-        if record.diagnosis is None:
+        incident, diagnosis = record.incident, record.diagnosis
+        if diagnosis is None:
             return None
-        plan = await self._resolution.make_plan(record.incident, record.diagnosis)
+        try:
+            plan = await self._resolution.make_plan(incident, diagnosis)
+        except (ActionError, ConnectorError) as error:
+            return await self._hand_over(incident, f"no plan can be made: {error.message}")
         if plan is None:
-            top = record.diagnosis.top
-            advice = "; ".join(s.text for s in top.suggestions) if top else ""
-            return await self._hand_over(
-                record.incident, f"no action of ours fits. {advice}".strip()
-            )
+            steps = await self._resolution.by_hand(incident, diagnosis)
+            advice = "; ".join(steps) or "nothing is suggested"
+            return await self._hand_over(incident, f"no action of ours fits: {advice}")
         return None
 
     async def _execute(self, record: Record, step: Next) -> datetime | None:
@@ -141,12 +158,18 @@ class IncidentWorkflow:
         incident = record.incident
         if incident.status is IncidentStatus.IDENTIFIED:
             incident = await self._move(incident, IncidentStatus.RESOLVING, step.reason)
-        await self._resolution.execute(incident, record.plan)
+        try:
+            await self._resolution.execute(record.plan)
+        except TargetLocked as locked:
+            log.info("%s waits: %s", incident.key, locked.message)
+            return self._clock.now() + timedelta(seconds=self._refresh_s)
+        except ActionError as error:
+            return await self._hand_over(incident, error.message)
         return None
 
     async def _verify(self, record: Record, step: Next) -> datetime | None:
         if record.plan is not None:
-            await self._resolution.verify(record.incident, record.plan, record.executions)
+            await self._resolution.verify(record.plan, record.executions)
         return None
 
     async def _recover(self, record: Record, step: Next) -> datetime | None:
@@ -198,3 +221,4 @@ class IncidentWorkflow:
 
 
 _RESOLVED = IncidentStatus.RESOLVED
+_ACTING = (Stage.RECOVER, Stage.EXECUTE, Stage.VERIFY, Stage.CONFIRM_RECOVERY)

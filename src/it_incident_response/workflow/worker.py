@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from it_incident_response.agents.detection_agent import DetectionAgent
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.model import Value
-from it_incident_response.errors import IncidentResponseError
+from it_incident_response.errors import IncidentResponseError, StoreUnavailable
 from it_incident_response.ports import AlertSource, Clock, ConditionSource, WorkQueue
 from it_incident_response.workflow.incident_workflow import IncidentWorkflow
 
@@ -71,8 +72,8 @@ class Worker:
     async def drain(self) -> None:
         """Handle everything that is due now, in the foreground; for demos, tests and the façade."""
         while True:
-            while await self._detection.ingest():
-                pass
+            while await self._detection.ingest() is not None:
+                continue
             due = await self._claim()
             if not due:
                 return
@@ -87,14 +88,14 @@ class Worker:
                 await self._idle()
 
     async def _look(self) -> bool:
-        ingested = await self._detection.ingest()
+        outcome = await self._detection.ingest()
         for incident_id in await self._claim():
             task = asyncio.create_task(self._carry(incident_id), name=f"incident {incident_id}")
             self._running[incident_id] = task
-            task.add_done_callback(lambda _, done=incident_id: self._finished(done))
-        return bool(ingested)
+            task.add_done_callback(partial(self._finished, incident_id))
+        return outcome is not None
 
-    def _finished(self, incident_id: IncidentId) -> None:
+    def _finished(self, incident_id: IncidentId, _: asyncio.Task[None]) -> None:
         self._running.pop(incident_id, None)
         self._woken.set()
 
@@ -112,14 +113,15 @@ class Worker:
         )
 
     async def _carry(self, incident_id: IncidentId) -> None:
-        keeper = asyncio.create_task(self._keep_lease(incident_id))
+        own = asyncio.current_task()
+        keeper = asyncio.create_task(self._keep_lease(incident_id, own))
         due: datetime | None = None
         try:
             due = await self._workflow.advance(incident_id)
         except IncidentResponseError as error:
             log.warning("incident %s: %s; trying again", incident_id, error.message)
             due = self._clock.now() + timedelta(seconds=self._settings.retry_s)
-        except Exception:  # workflow step boundary: one bad incident must not stop the others
+        except Exception:
             log.exception("incident %s: unexpected error; trying again later", incident_id)
             due = self._clock.now() + timedelta(seconds=10 * self._settings.retry_s)
         finally:
@@ -127,12 +129,23 @@ class Worker:
         release = self._queue.release(incident_id, worker=self._settings.name, due_again_at=due)
         await self._guarded(_true_after(release), "giving back a lease")
 
-    async def _keep_lease(self, incident_id: IncidentId) -> None:
-        while True:
+    async def _keep_lease(self, incident_id: IncidentId, own: asyncio.Task[None] | None) -> None:
+        is_ours = True
+        while is_ours:
             await asyncio.sleep(self._settings.lease_s / 3)
             until = self._clock.now() + timedelta(seconds=self._settings.lease_s)
             renewal = self._queue.renew(incident_id, worker=self._settings.name, until=until)
-            await self._guarded(renewal, "renewing a lease")
+            is_ours = await self._renewed(renewal)
+        log.warning("incident %s: another worker has it now; stopping here", incident_id)
+        if own is not None:
+            own.cancel()
+
+    async def _renewed(self, renewal: Awaitable[bool]) -> bool:
+        try:
+            return await renewal
+        except StoreUnavailable as error:
+            log.warning("a lease cannot be renewed yet: %s", error.message)
+            return True
 
     async def _idle(self) -> None:
         try:

@@ -1,1 +1,0 @@
-"""IncidentResponseSystem: the composition root and the synchronous façade."""

@@ -1,0 +1,192 @@
+"""Chooses an adapter for each port, simulated or real, as the settings say; nothing else does."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from it_incident_response.config import Settings
+from it_incident_response.config.connections import HttpSystem
+from it_incident_response.domain.inventory import Inventory
+from it_incident_response.errors import ConfigError
+from it_incident_response.integrations import CONNECTORS
+from it_incident_response.ports import (
+    AlertSource,
+    ChangeSource,
+    Clock,
+    ConditionSource,
+    Executor,
+    LogSource,
+    MetricSource,
+    Silencer,
+    SystemClock,
+)
+from it_incident_response.ports.registry import Surroundings
+from it_incident_response.simulation import SimulatedExecutor, SimulatedSources, SimulatedWorld
+
+log = logging.getLogger(__name__)
+
+Close = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Adapters:
+    """One adapter for each port; None: the settings leave that port empty."""
+
+    clock: Clock
+    inventory: Inventory
+    alerts: AlertSource | None = None
+    conditions: ConditionSource | None = None
+    metrics: MetricSource | None = None
+    logs: LogSource | None = None
+    changes: ChangeSource | None = None
+    silencer: Silencer | None = None
+    executors: Mapping[str, Executor] = field(default_factory=dict)
+    world: SimulatedWorld | None = None
+    closers: list[Close] = field(default_factory=list)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for close in reversed(self.closers):
+            await close()
+
+
+def choose_adapters(settings: Settings, world: SimulatedWorld | None) -> Adapters:
+    """Return the adapters that the settings choose; connects to nothing yet.
+
+    `world` is the simulated world to use where a port is simulated; raises `ConfigError` if one is
+    needed and there is none, or a chosen system has no address.
+    """
+    clock: Clock = world.clock if world else SystemClock()
+    chosen = Adapters(clock=clock, inventory=_inventory(settings, world), world=world)
+    surroundings = Surroundings(clock=clock, inventory=chosen.inventory)
+    built = _Built(settings, surroundings, chosen.closers)
+    ports = settings.ports
+    simulated = SimulatedSources(world) if world else None
+    prometheus = built.prometheus if settings.prometheus.url else None
+    alertmanager = built.alertmanager if settings.alertmanager.url else None
+    chosen.alerts = _pick("alerts", ports.alerts, simulated, prometheus, alertmanager)
+    chosen.conditions = simulated if ports.alerts == "simulated" else _called(prometheus)
+    chosen.metrics = _pick("metrics", ports.metrics, simulated, prometheus, alertmanager)
+    chosen.logs = _pick("logs", ports.logs, simulated, prometheus, alertmanager)
+    chosen.changes = _pick("changes", ports.changes, simulated, prometheus, alertmanager)
+    chosen.silencer = _pick("silences", ports.silences, simulated, prometheus, alertmanager)
+    chosen.executors = _executors(settings, chosen)
+    return chosen
+
+
+class _Built:
+    """Builds each real adapter once."""
+
+    def __init__(
+        self, settings: Settings, surroundings: Surroundings, closers: list[Close]
+    ) -> None:
+        self._settings = settings
+        self._surroundings = surroundings
+        self._closers = closers
+        self._made: dict[str, Any] = {}
+
+    def prometheus(self) -> Any:
+        return self._once("prometheus", self._settings.prometheus)
+
+    def alertmanager(self) -> Any:
+        return self._once("alertmanager", self._settings.alertmanager)
+
+    def _once(self, name: str, section: HttpSystem) -> Any:
+        if name not in self._made:
+            connector = next(c for c in CONNECTORS if c.name == name)
+            given = connector.settings.model_validate(connection(section))
+            adapter = self._made[name] = connector.build(given, self._surroundings)
+            self._closers.append(adapter.aclose)
+        return self._made[name]
+
+
+def connection(section: HttpSystem) -> dict[str, Any]:
+    """Return a section of the configuration as a connector's settings."""
+    tls = section.tls_config
+    headers = dict(section.headers)
+    scheme, credentials = section.authorization.type, section.authorization.credentials
+    token = credentials if scheme.lower() == "bearer" else None
+    if credentials is not None and token is None:
+        headers["Authorization"] = _scheme_header(scheme, credentials)
+    return {
+        "url": section.url,
+        "timeout_s": section.timeout_s,
+        "bearer_token": token,
+        "username": section.basic_auth.username,
+        "password": section.basic_auth.password,
+        "ca_file": tls.ca_file,
+        "cert_file": tls.cert_file,
+        "key_file": tls.key_file,
+        "insecure_skip_verify": tls.insecure_skip_verify,
+        "headers": headers,
+    }
+
+
+def _scheme_header(scheme: str, credentials: Any) -> Any:
+    return type(credentials)(f"{scheme} {credentials.get_secret_value()}")
+
+
+def _pick(
+    port: str,
+    choice: str,
+    simulated: Any,
+    prometheus: Callable[[], Any] | None,
+    alertmanager: Callable[[], Any] | None,
+) -> Any:
+    if choice == "none":
+        return None
+    if choice == "simulated":
+        if simulated is None:
+            raise ConfigError(
+                f"ports.{port} is simulated, and the simulated world runs in another process",
+                hint="it lives in `iir serve`, `iir simulate` and `iir demo`",
+            )
+        return simulated
+    real = {"prometheus": prometheus, "alertmanager": alertmanager}[choice]
+    if real is None:
+        raise ConfigError(
+            f"ports.{port} is {choice}, which has no address",
+            hint=f"set infrastructure.monitoring.{choice}.url",
+        )
+    return real()
+
+
+def _called(build: Callable[[], Any] | None) -> Any:
+    return build() if build else None
+
+
+def _inventory(settings: Settings, world: SimulatedWorld | None) -> Inventory:
+    if world is not None and not settings.inventory.hosts and settings.ports.alerts == "simulated":
+        return world.inventory
+    return settings.inventory
+
+
+def _executors(settings: Settings, chosen: Adapters) -> Mapping[str, Executor]:
+    """Return the executors by name.
+
+    Simulated execution against real alerts has no world to act in: the SSH executor then only
+    previews, since the gate lets nothing through (`execute_real_commands` is false).
+    """
+    world = chosen.world
+    if settings.ports.execution == "simulated" and settings.ports.alerts == "simulated" and world:
+        return {name: SimulatedExecutor(world, name) for name in ("ssh", "deployment")}
+    if not settings.ssh.username and not chosen.inventory.hosts:
+        return {}
+    from it_incident_response.executors.ssh import SshExecutor
+    from it_incident_response.executors.ssh_settings import SshSettings
+
+    section = settings.ssh
+    given = {
+        "username": section.username,
+        "private_key": section.private_key,
+        "known_hosts": section.known_hosts,
+        "passphrase": section.passphrase,
+        "connect_timeout_s": section.timeout_s,
+        "sudo": section.sudo,
+    }
+    executor = SshExecutor(
+        chosen.inventory, SshSettings(**{k: v for k, v in given.items() if v is not None})
+    )
+    chosen.closers.append(executor.close)
+    return {executor.name: executor}

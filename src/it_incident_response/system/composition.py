@@ -1,0 +1,285 @@
+"""Puts the parts together as the settings say; opened, it is a `Runtime`."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from it_incident_response.actions import RunDiagnosticCommand, parse_action
+from it_incident_response.agents.detection_agent import DetectionAgent, Reader
+from it_incident_response.agents.diagnostic_agent import DiagnosticAgent
+from it_incident_response.agents.gathering import Gatherer, GatherSettings, Sources
+from it_incident_response.agents.resolution_agent import ResolutionAgent
+from it_incident_response.agents.verification import VerificationSettings, Verifier
+from it_incident_response.analysis.correlation_settings import CorrelationSettings
+from it_incident_response.analysis.rules_engine import RulesEngine
+from it_incident_response.config import Origin, Settings, load
+from it_incident_response.config.origin import OriginKind
+from it_incident_response.domain.execution import Execution
+from it_incident_response.domain.ids import IncidentId
+from it_incident_response.domain.incident import Incident
+from it_incident_response.domain.inventory import Inventory
+from it_incident_response.domain.topology import Topology
+from it_incident_response.integrations import parse_alerts, parse_webhook
+from it_incident_response.ports import Clock, Silencer, Store
+from it_incident_response.safety.approval_manager import ApprovalManager
+from it_incident_response.safety.gate import ActionGate, ExecutionFlags
+from it_incident_response.safety.policy import Policy
+from it_incident_response.safety.redaction import Redactor
+from it_incident_response.simulation import SimulatedWorld
+from it_incident_response.storage import open_store
+from it_incident_response.system.adapters import Adapters, choose_adapters
+from it_incident_response.system.views import IncidentView, incident_view
+from it_incident_response.workflow.desk import IncidentDesk
+from it_incident_response.workflow.incident_workflow import IncidentWorkflow
+from it_incident_response.workflow.worker import Worker, WorkerSettings
+
+READERS: Mapping[str, Reader] = {"alertmanager": parse_webhook, "alerts": parse_alerts}
+"""Which function reads a body of which inbox source."""
+
+
+GUIDE_FAULTS = (
+    "database_connection_timeouts",
+    "api_errors_after_deploy",
+    "memory_leak",
+    "disk_full",
+    "tls_certificate_expiry",
+)
+"""The five incidents of the proof of concept, as faults of the simulated world."""
+
+PRELOAD_POLLS = 20
+PRELOAD_POLL_S = 60.0
+"""Virtual time in which all five have raised their alerts."""
+
+
+class Runtime:
+    """Everything, opened and connected to each other; each part is made when first used."""
+
+    def __init__(self, settings: Settings, adapters: Adapters, store: Store) -> None:
+        self.settings = settings
+        self.adapters = adapters
+        self.store = store
+        self.readers = READERS
+
+    @property
+    def clock(self) -> Clock:
+        """The one clock."""
+        return self.adapters.clock
+
+    @property
+    def inventory(self) -> Inventory:
+        """Hosts and services that may be acted on."""
+        return self.adapters.inventory
+
+    @property
+    def silencer(self) -> Silencer | None:
+        """What can mute alerts."""
+        return self.adapters.silencer
+
+    @property
+    def is_world_only(self) -> bool:
+        """True if every action takes place in the simulated world."""
+        return self.adapters.world is not None and self.settings.ports.execution == "simulated"
+
+    @cached_property
+    def topology(self) -> Topology:
+        """Who calls whom and what runs where."""
+        return Topology.from_inventory(self.inventory)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy file's, or the default."""
+        path = self.settings.policy
+        return Policy.load(path) if path else Policy.default()
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """Takes secrets out of whatever is stored or shown."""
+        return Redactor()
+
+    @cached_property
+    def approvals(self) -> ApprovalManager:
+        """Who approved what."""
+        return ApprovalManager(
+            self.settings.resolution.require_approval,
+            store=self.store,
+            clock=self.clock,
+            policy=self.policy,
+            inventory=self.inventory,
+            timeout_s=self.settings.approval.timeout_s,
+        )
+
+    @cached_property
+    def gate(self) -> ActionGate:
+        """The only way to an executor."""
+        switches = self.settings.resolution
+        return ActionGate(
+            store=self.store,
+            clock=self.clock,
+            policy=self.policy,
+            approvals=self.approvals,
+            executors=self.adapters.executors,
+            inventory=self.inventory,
+            parse=lambda record: parse_action(record, self.inventory),
+            flags=ExecutionFlags(
+                execute_real=self.is_world_only or switches.execute_real_commands,
+                dry_run=switches.dry_run,
+            ),
+            redactor=self.redactor,
+        )
+
+    @cached_property
+    def desk(self) -> IncidentDesk:
+        """What people do by hand."""
+        return IncidentDesk(self.store, self.clock, self.inventory)
+
+    @cached_property
+    def detection(self) -> DetectionAgent:
+        """From alerts to incidents."""
+        given = self.settings.correlation
+        settings = CorrelationSettings(
+            join_window_s=given.window_s,
+            reopen_window_s=given.reopen_window_s,
+            flap_changes=given.flapping_changes,
+            flap_window_s=given.flapping_window_s,
+        )
+        return DetectionAgent(
+            self.store, self.readers, self.clock, inventory=self.inventory, settings=settings
+        )
+
+    @cached_property
+    def rules(self) -> RulesEngine:
+        """The shipped rules and those of `diagnosis.rules_dirs`."""
+        return RulesEngine.shipped(extra=self.settings.diagnosis.rules_dirs)
+
+    @cached_property
+    def diagnostic(self) -> DiagnosticAgent:
+        """From an incident to a diagnosis."""
+        adapters, given = self.adapters, self.settings.diagnosis
+        can_look = self.settings.ports.execution != "simulated" and self.gate.flags.execute_real
+        sources = Sources(
+            metrics=adapters.metrics,
+            logs=adapters.logs,
+            changes=adapters.changes,
+            look=self._look if can_look else None,
+            inventory=self.inventory,
+            topology=self.topology,
+        )
+        settings = GatherSettings(window_s=given.window_s, baseline_s=given.baseline_s)
+        gatherer = Gatherer(sources, self.clock, settings, self.redactor.redact)
+        return DiagnosticAgent(self.store, self.clock, gatherer, self.rules, self.topology)
+
+    @cached_property
+    def resolution(self) -> ResolutionAgent:
+        """From a diagnosis to a verified fix."""
+        given = self.settings.verification
+        verifier = Verifier(
+            self.store,
+            self.clock,
+            VerificationSettings(
+                soak_s=given.soak_s, timeout_s=given.timeout_s, poll_s=given.poll_s
+            ),
+            conditions=self.adapters.conditions,
+            metrics=self.adapters.metrics,
+        )
+        return ResolutionAgent(
+            self.store,
+            self.clock,
+            self.gate,
+            self.approvals,
+            verifier,
+            inventory=self.inventory,
+            executors=self.adapters.executors,
+        )
+
+    @cached_property
+    def workflow(self) -> IncidentWorkflow:
+        """The order of the stages."""
+        return IncidentWorkflow(
+            self.store,
+            self.clock,
+            self.diagnostic,
+            self.resolution,
+            refresh_s=self.settings.diagnosis.refresh_s,
+        )
+
+    @cached_property
+    def worker(self) -> Worker:
+        """Carries everything forward."""
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        settings = WorkerSettings(name=name, poll_s=self.settings.polling.interval_s)
+        return Worker(self.store, self.clock, self.detection, self.workflow, settings)
+
+    async def _look(self, action: RunDiagnosticCommand, incident_id: IncidentId) -> Execution:
+        return await self.gate.run_read_only(action, incident_id=incident_id)
+
+    async def incident_view(self, id_or_key: str) -> IncidentView:
+        """Return an incident with everything that belongs to it; raises `NotFound`."""
+        return await incident_view(self.store, self.clock, id_or_key)
+
+    async def take_in(self) -> Sequence[Incident]:
+        """Turn what waits in the inbox into incidents now; returns those that changed."""
+        touched: dict[str, None] = {}
+        while (outcome := await self.detection.ingest()) is not None:
+            touched.update(dict.fromkeys(incident.id for incident in outcome.incidents))
+        return [await self.store.incident(incident_id) for incident_id in touched]
+
+    async def analyze(self, id_or_key: str) -> None:
+        """Diagnose an incident afresh, and plan; changes nothing outside."""
+        incident = await self.store.incident(id_or_key)
+        await self.workflow.analyze(incident.id)
+
+    async def preload(self) -> None:
+        """Start the guide's five faults in the simulated world and open their incidents."""
+        world, source = self.adapters.world, self.adapters.alerts
+        if world is None or source is None or self.settings.ports.alerts != "simulated":
+            return
+        for kind in GUIDE_FAULTS:
+            world.inject(kind)
+        for _ in range(PRELOAD_POLLS):
+            await world.run(PRELOAD_POLL_S)
+            await self.detection.poll(source, self.adapters.conditions)
+
+
+@asynccontextmanager
+async def open_configured(
+    settings: Settings, world: SimulatedWorld | None = None
+) -> AsyncIterator[Runtime]:
+    """Open store and adapters; `world` is where the simulated ports live, if anywhere."""
+    adapters = choose_adapters(settings, world)
+    store = open_store(settings.database_url.get_secret_value(), clock=adapters.clock)
+    try:
+        await store.open()
+        yield Runtime(settings, adapters, store)
+    finally:
+        await store.close()
+        await adapters.aclose()
+
+
+def facade_settings(
+    config: str | Path | Mapping[str, object] | Settings | None,
+    *,
+    use_real_data: bool,
+    exit_stack: ExitStack,
+) -> Settings:
+    """Return the façade's settings; all simulated, the record is a file that goes with it."""
+    if isinstance(config, Settings):
+        return config
+    overrides: dict[str, object] = {"use_real_data": use_real_data}
+    if isinstance(config, Mapping):
+        overrides |= config
+    file = Path(config) if isinstance(config, str | Path) else None
+    loaded = load(file=file, environ=os.environ, overrides=overrides, cwd=Path.cwd())
+    settings = loaded.settings
+    is_unplaced = settings.store.url is None and _is_default(loaded.origins.get("data_dir"))
+    if settings.ports.is_all_simulated and is_unplaced:
+        folder = exit_stack.enter_context(TemporaryDirectory(prefix="iir-"))
+        settings = settings.model_copy(update={"data_dir": Path(folder)})
+    return settings
+
+
+def _is_default(origin: Origin | None) -> bool:
+    return origin is None or origin.kind is OriginKind.DEFAULT
