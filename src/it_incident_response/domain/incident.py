@@ -65,6 +65,8 @@ class Footprint(Value):
     """What an incident's alerts have in common: the input of correlation, kept up to date."""
 
     entities: frozenset[Entity] = frozenset()
+    core: frozenset[Entity] = frozenset()
+    """The entities it is about: only these, not all it touched, draw further alerts strongly."""
     labels: Mapping[str, frozenset[str]] = {}
     alert_names: frozenset[str] = frozenset()
     first_alert_at: UtcTime | None = None
