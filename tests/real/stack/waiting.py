@@ -4,7 +4,7 @@ import inspect
 import time
 from asyncio import sleep as asyncio_sleep
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ class Eventually(Protocol):
     """Type of the `eventually` fixture."""
 
     async def __call__(
-        self, condition: Callable[[], Awaitable[T] | T], deadline_s: float, what: str
-    ) -> T:
+        self, condition: Callable[[], Awaitable[Any] | Any], deadline_s: float, what: str
+    ) -> Any:
         """Do the same for a condition that may be a coroutine function."""
         ...
 
@@ -78,7 +78,9 @@ def wait_until(condition: Callable[[], T], deadline_s: float, what: str) -> T:
     raise AssertionError("unreachable: pauses() raises")
 
 
-async def eventually(condition: Callable[[], Awaitable[T] | T], deadline_s: float, what: str) -> T:
+async def eventually(
+    condition: Callable[[], Awaitable[Any] | Any], deadline_s: float, what: str
+) -> Any:
     """Do as `wait_until` without blocking the event loop; `condition` may be asynchronous."""
     attempts = _Attempts(deadline_s, what)
     for pause in attempts.pauses():
