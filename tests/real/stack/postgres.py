@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from tests.real.stack.process import LOOPBACK, Server, free_port, require_binary
 
@@ -35,17 +33,18 @@ class Postgres:
     def create_database(self) -> str:
         """Create an empty database and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
-        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        self._run(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Drop a database, ending the connections to it."""
-        name = sql.Identifier(url.rsplit("/", 1)[1])
-        self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        self._run(f'DROP DATABASE "{url.rsplit("/", 1)[1]}" WITH (FORCE)')
 
-    def _run(self, statement: sql.Composed) -> None:
+    def _run(self, statement: str) -> None:
+        import psycopg  # here, since most test runs need no PostgreSQL
+
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(statement)
+            connection.execute(statement.encode())
 
 
 def _binaries() -> Path:
@@ -111,5 +110,7 @@ def running_postgres(log: Path, *, is_durable: bool = False) -> Iterator[Postgre
 
 
 def _answers(url: str) -> bool:
+    import psycopg
+
     with psycopg.connect(url, connect_timeout=2) as connection:
         return connection.execute("SELECT 1").fetchone() == (1,)
