@@ -166,6 +166,17 @@ class HttpSystem(Section):
         return self
 
 
+def _with_key(fields: dict[str, object], key: SecretStr | None, scheme: str) -> dict[str, object]:
+    if key is None:
+        return fields
+    if scheme == "Bearer":
+        return fields | {"bearer_token": key}
+    header = SecretStr(f"{scheme} {key.get_secret_value()}")
+    headers = fields["headers"]
+    assert isinstance(headers, dict)  # noqa: S101 - made by connector_fields
+    return fields | {"headers": {**headers, "Authorization": header}}
+
+
 class Prometheus(HttpSystem):
     """Prometheus, and with the guide's key the address of its Alertmanager."""
 
@@ -182,17 +193,29 @@ class Elasticsearch(HttpSystem):
     index_pattern: str = "logs-*"
     api_key: SecretStr | None = None
 
+    def connector_fields(self) -> dict[str, object]:
+        """As for every HTTP system; an API key is sent as `Authorization: ApiKey`."""
+        return _with_key(super().connector_fields(), self.api_key, "ApiKey")
+
 
 class Splunk(HttpSystem):
     """Splunk's management port."""
 
     api_key: SecretStr | None = None
 
+    def connector_fields(self) -> dict[str, object]:
+        """As for every HTTP system; the key is a Splunk authentication token, a bearer token."""
+        return _with_key(super().connector_fields(), self.api_key, "Bearer")
+
 
 class Grafana(HttpSystem):
     """Grafana."""
 
     api_key: SecretStr | None = None
+
+    def connector_fields(self) -> dict[str, object]:
+        """As for every HTTP system; the key is a service-account token, a bearer token."""
+        return _with_key(super().connector_fields(), self.api_key, "Bearer")
 
 
 class Jira(HttpSystem):
@@ -203,6 +226,13 @@ class Jira(HttpSystem):
     token: SecretStr | None = None
     project_key: str | None = None
     issue_type: str = "Incident"
+
+    def connector_fields(self) -> dict[str, object]:
+        """Cloud: user and API token as basic auth; Data Center: a token alone is a bearer token."""
+        fields = super().connector_fields()
+        if self.token is not None and self.username is not None:
+            return fields | {"username": self.username, "password": self.token}
+        return _with_key(fields, self.token, "Bearer")
 
 
 class Ssh(Section):
@@ -217,6 +247,22 @@ class Ssh(Section):
     """Host keys we accept; a host that is not in it is refused."""
     timeout_s: Duration = Field(default=30.0, alias="timeout", gt=0, le=3600)
     """To connect and log in."""
+    command_timeout_s: Duration | None = Field(default=None, alias="command_timeout", gt=0)
+    """Upper bound of any command; None: what each action allows itself."""
+    sudo: bool = True
+    """Run changing commands by `sudo -n`; false if the user may make the changes itself."""
+
+    def executor_fields(self) -> dict[str, object]:
+        """Return these settings under the names that the SSH executor's settings have."""
+        return {
+            "username": self.username,
+            "private_key": self.private_key,
+            "passphrase": self.passphrase,
+            "known_hosts": self.known_hosts,
+            "connect_timeout_s": self.timeout_s,
+            "command_timeout_s": self.command_timeout_s,
+            "sudo": self.sudo,
+        }
 
 
 class Ansible(Section):

@@ -48,7 +48,12 @@ def read_document(path: Path, shown: str, kind: OriginKind = OriginKind.FILE) ->
 
 def parse_document(text: str, origin: Origin) -> Document:
     """Parse YAML text; raises `ConfigProblems` naming the line."""
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        what = "holds a control character, which YAML allows nowhere; delete it"
+        raise ConfigProblems([Problem(f"{origin}:{line}", what)]) from error
     builder = _Builder(loader, str(origin))
     try:
         node = loader.get_single_node()

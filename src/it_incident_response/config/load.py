@@ -62,7 +62,7 @@ def load(
     environment = read_environment(environ, cwd)
     problems += environment.problems
     chosen = _chosen_profile(profile, environment)
-    path = _chosen_file(file, environment, overrides or {}, chosen.name, cwd)
+    path = _chosen_file(file, environment, overrides or {}, chosen, cwd)
     layers, origin_here = [], Origin(OriginKind.COMMAND_LINE, base=cwd)
     layers.append(entries_of_document(chosen.document, problems))
     layers.append(_file_entries(path, cwd, problems))
@@ -88,7 +88,7 @@ def _finish(draft: Draft, profile_name: str, path: Path | None, cwd: Path) -> Lo
     draft.report_unset(used)
     reported = frozenset(problem.key for problem in draft.problems)
     draft.problems += usage.missing_addresses(draft.entries, ports, reported)
-    _default_data_dir(draft, cwd)
+    _default_paths(draft, cwd)
     draft.resolve_paths()
     draft.read_secret_files(used)
     draft.check_private_keys(used)
@@ -127,20 +127,19 @@ def _chosen_file(
     file: Path | None,
     environment: Environment,
     overrides: Mapping[str, object],
-    profile_name: str,
+    chosen: Profile,
     cwd: Path,
 ) -> Path | None:
     if file is not None:
         return cwd / file
     if "IIR_CONFIG" in environment.values:
         return cwd / Path(environment.values["IIR_CONFIG"]).expanduser()
-    switches: Entries = {}
+    switches = entries_of_document(chosen.document, [])
     for kind in (OriginKind.DOTENV, OriginKind.ENVIRONMENT):
         lay_over(switches, entries_of_variables(environment.settings(kind), []))
     lay_over(switches, entries_of_overrides(overrides, COMMAND_LINE, []))
-    is_real = usage.truth(switches, "use_real_data") or profile_name != DEFAULT_PROFILE
     usual = cwd / USUAL_FILE
-    return usual if is_real and usual.is_file() else None
+    return usual if usage.truth(switches, "use_real_data") and usual.is_file() else None
 
 
 def _file_entries(path: Path | None, cwd: Path, problems: list[Problem]) -> Entries:
@@ -154,10 +153,13 @@ def _file_entries(path: Path | None, cwd: Path, problems: list[Problem]) -> Entr
         return {}
 
 
-def _default_data_dir(draft: Draft, cwd: Path) -> None:
+def _default_paths(draft: Draft, cwd: Path) -> None:
     share = draft.variables.get("XDG_DATA_HOME") or (draft.home and f"{draft.home}/.local/share")
     folder = Path(share) / "it_incident_response" if share else cwd / "iir-data"
     draft.entries.setdefault("data_dir", Entry(str(folder), DEFAULT))
+    for key, leaf in schema().leaves.items():
+        if isinstance(leaf.default, Path) and leaf.default.parts[0] == "~":
+            draft.entries.setdefault(key, Entry(str(leaf.default), DEFAULT))
 
 
 def _warn_about_readable_secrets(draft: Draft, path: Path | None) -> None:

@@ -33,11 +33,13 @@ def profile_names() -> tuple[str, ...]:
 
 
 def profile(name: str, where: str) -> Profile:
-    """Return a profile; `where` says who asked, for the error if there is none of that name."""
-    if name not in profile_names():
-        known = profile_names()
+    """Return a profile by its name, or the part before the dash; `where` is for the error."""
+    known = profile_names()
+    matching = [full for full in known if full == name or (name and full.startswith(f"{name}-"))]
+    if len(matching) != 1:
         what = f"there is no profile {name[:60]!r}{did_you_mean(name, known)}"
         raise ConfigProblems([Problem(where, f"{what} (`iir config profiles` lists them)")])
+    name = matching[0]
     text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     summary = text.partition("\n")[0].lstrip("# ")
     return Profile(name, summary, parse_document(text, Origin(OriginKind.PROFILE, name)))

@@ -216,6 +216,8 @@ class DiagnosisSettings(Section):
     """Before the first alert."""
     baseline_s: Duration = Field(default=3600.0, alias="baseline", gt=0)
     """Before that window: what normal looks like."""
+    refresh_s: Duration = Field(default=30.0, alias="refresh", gt=0)
+    """Least time between two diagnoses while alerts keep joining."""
     rules_dirs: tuple[Path, ...] = ()
     """Folders of further YAML rules, beside the shipped ones."""
 

@@ -128,6 +128,9 @@ async def measured(check: Callable[[], Awaitable[Health]], *, budget_s: float) -
             wrong=f"no answer within {budget_s:g} s",
             mend="is the address right, and does no firewall drop the packets?",
         )
+    except ConnectorError as error:
+        wrong = error.message.removeprefix(f"{error.connector}: ")
+        return Reading(is_working=False, wrong=wrong, mend=error.hint)
     except IncidentResponseError as error:
         return Reading(is_working=False, wrong=error.message, mend=error.hint)
     return Reading(is_working=True, version=health.version, latency_s=loop.time() - begun)
