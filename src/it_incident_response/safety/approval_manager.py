@@ -173,7 +173,8 @@ class ApprovalManager:
     async def void(self, incident_id: IncidentId, reason: str) -> Sequence[Approval]:
         """Take the effect from the incident's requests that nobody has acted on; returns those."""
         store = self._needed_store()
-        acted_on = {row.plan_id for row in await store.executions_of(incident_id)}
+        rows = await store.executions_of(incident_id)
+        acted_on = {row.plan_id for row in rows if row.started_at is not None}
         voided = []
         for approval in await store.approvals(incident_id=incident_id):
             if approval.status is ApprovalStatus.PENDING or (

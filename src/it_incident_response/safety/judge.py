@@ -20,6 +20,8 @@ from it_incident_response.safety.policy import Effect, Policy, PolicyContext, Ru
 from it_incident_response.safety.site import Site
 
 HOUR = timedelta(hours=1)
+INTENT_LIFETIME = timedelta(hours=24)
+"""How long an intended step may still be begun; so far back the journal is read for limits."""
 _NEVER_RAN = (StepState.DRY_RUN,)
 
 
@@ -62,7 +64,7 @@ class PolicyJudge:
         A row dated in the future counts: a clock that was set back frees no budget.
         """
         now = self._clock.now()
-        rows = await self._store.executions(since=now - HOUR - HOUR)
+        rows = await self._store.executions(since=now - INTENT_LIFETIME - HOUR)
         recent = [r for r in rows if r.key not in excluding and _counts(r, now - HOUR)]
         hosts = [h for r in recent for h in _hosts_of(r, self.inventory)]
         return FleetHistory(

@@ -18,7 +18,7 @@ from it_incident_response.errors import (
 from it_incident_response.ports import Clock, Executor, Outcome, Probe
 from it_incident_response.safety.events import action_event
 from it_incident_response.safety.gate_task import GateTask
-from it_incident_response.safety.judge import SafetyStore
+from it_incident_response.safety.judge import INTENT_LIFETIME, SafetyStore
 from it_incident_response.safety.redaction import Redactor
 
 LOCK_MARGIN_S = 60.0
@@ -141,15 +141,23 @@ class StepRunner:
 
         Should that worker be alive after all: only one of the two can move the row to started.
         """
-        latest = task.latest
+        latest, now = task.latest, self._clock.now()
         if latest is not None and latest.state is StepState.INTENDED:
-            return latest
-        now = self._clock.now()
+            if now - latest.intended_at < INTENT_LIFETIME:
+                return latest
+            await self._give_up(latest)
         row = task.row(StepState.INTENDED, new_id(now), now)
         summary = f"about to act: {task.action.describe()}"
         event = action_event(row, now, kind="intended", summary=summary, commands=commands)
         await self._store.intend(row, [event])
         return row
+
+    async def _give_up(self, row: Execution) -> None:
+        """Close an intention so old that nobody can still mean it."""
+        now = self._clock.now()
+        changes = {"state": StepState.FAILED, "ended_at": now, "error": "it was never begun"}
+        event = action_event(row, now, kind="failed", summary=f"step {row.step} was never begun")
+        await self._store.advance(row.model_copy(update=changes), StepState.INTENDED, [event])
 
     async def _start(
         self, task: GateTask, row: Execution, before: tuple[str, ...] | None, commands: Commands
