@@ -15,6 +15,7 @@ from tests.real.stack.exporters import Exporter
 from tests.real.stack.host import Host, booted_host
 from tests.real.stack.postgres import Postgres, running_postgres
 from tests.real.stack.prometheus import Prometheus, Rule, ScrapeJob
+from tests.real.stack.scene import Scene, watched_host
 
 
 @pytest.fixture(scope="session")
@@ -177,3 +178,16 @@ def host(_module_host: Host) -> Host:
     if _module_host.unit_state() != "active":
         _module_host.restart_service()
     return _module_host
+
+
+@pytest.fixture(scope="module")
+def _module_scene(_module_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with watched_host(tmp_path_factory.mktemp("scene"), _module_host) as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(_module_scene: Scene, host: Host) -> Scene:
+    """The module's host, watched by real monitoring, with `iir serve` taking the alerts."""
+    assert _module_scene.host is host
+    return _module_scene
