@@ -227,7 +227,7 @@ def _headers(settings: ConnectorSettings) -> Mapping[str, str]:
     headers |= {name: value.get_secret_value() for name, value in settings.headers.items()}
     if settings.bearer_token is not None:
         token = settings.bearer_token.get_secret_value()
-        headers["Authorization"] = f"{settings.token_scheme} {token}"
+        headers["Authorization"] = f"Bearer {token}"
     return headers
 
 

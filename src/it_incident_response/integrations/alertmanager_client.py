@@ -166,8 +166,13 @@ class AlertmanagerClient:
         return (await self._http.model(request, _Created)).silence_id
 
     async def expire_silence(self, silence_id: str) -> None:
-        """End a silence; raises `ConnectorRejected` if there is none of that id."""
+        """End a silence; raises `ConnectorRejected` if there is none of that id.
+
+        It is looked up first: up to 0.25, Alertmanager answers 500 to the deletion of an unknown
+        one, which would look as if Alertmanager were in trouble.
+        """
         path = f"/api/v2/silence/{quote(silence_id, safe='')}"
+        await self._http.json(HttpRequest("GET", path))
         await self._http.json(HttpRequest("DELETE", path))
 
     async def silences(self) -> Sequence[Silence]:
@@ -195,5 +200,5 @@ CONNECTOR = Connector(
     name=NAME,
     settings=AlertmanagerSettings,
     capabilities=frozenset({AlertSource, Silencer, HealthCheck}),
-    build=AlertmanagerClient,
+    make=AlertmanagerClient,
 )

@@ -43,8 +43,6 @@ class ConnectorSettings(BaseModel):
     response_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024)
     """A longer answer is refused, so that one reply cannot fill the memory."""
     bearer_token: SecretStr | None = None
-    token_scheme: str = Field(default="Bearer", pattern=r"^[A-Za-z0-9-]{1,40}$")
-    """Word before the token in the `Authorization` header."""
     username: str | None = None
     password: SecretStr | None = None
     ca_file: Path | None = None
@@ -136,9 +134,6 @@ def split_credentials(url: str) -> tuple[str, str | None, str | None]:
     return urlunsplit(parts._replace(netloc=host)), unquote(user), unquote(password)
 
 
-Build = Callable[[Any, Surroundings], Any]
-
-
 @dataclass(frozen=True)
 class Connector:
     """One outside system as listed in `CONNECTORS`."""
@@ -147,5 +142,13 @@ class Connector:
     settings: type[ConnectorSettings]
     capabilities: frozenset[type]
     """The port Protocols that what `build` returns implements."""
-    build: Build
-    """Takes an instance of `settings` and the surroundings; connects to nothing yet."""
+    make: Callable[[Any, Surroundings], Any]
+    """Takes an instance of `settings` and the surroundings."""
+
+    def read_settings(self, given: Mapping[str, Any]) -> ConnectorSettings:
+        """Return validated settings; raises `ConfigError` naming the field, never its value."""
+        return read_settings(self.name, self.settings, given)
+
+    def build(self, settings: ConnectorSettings, surroundings: Surroundings) -> Any:
+        """Return the adapter; connects to nothing yet."""
+        return self.make(settings, surroundings)

@@ -171,7 +171,7 @@ class PrometheusIncidentDetector:
         return run_blocking(once)
 
 
-def _build(settings: PrometheusSettings, surroundings: Surroundings) -> PrometheusIncidentDetector:
+def _make(settings: PrometheusSettings, surroundings: Surroundings) -> PrometheusIncidentDetector:
     return PrometheusIncidentDetector(settings=settings, surroundings=surroundings)
 
 
@@ -206,5 +206,5 @@ CONNECTOR = Connector(
     name=NAME,
     settings=PrometheusSettings,
     capabilities=frozenset({AlertSource, ConditionSource, HealthCheck, MetricSource}),
-    build=_build,
+    make=_make,
 )

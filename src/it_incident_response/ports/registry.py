@@ -44,6 +44,10 @@ class RegisteredConnector(Protocol):
         """The port Protocols that what `build` returns implements."""
         ...
 
+    def read_settings(self, given: Mapping[str, Any]) -> Any:
+        """Return validated settings; raises `ConfigError` naming the field, never its value."""
+        ...
+
     def build(self, settings: Any, surroundings: Surroundings) -> Any:
         """Return the adapter; makes no connection yet. Raises `ConfigError`."""
         ...

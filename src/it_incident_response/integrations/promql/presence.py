@@ -67,14 +67,16 @@ def _presence(selector: Any, span: timedelta | None, labels: Mapping[str, str]) 
 
 
 def _operator(operator: Any) -> str:
-    import promql_parser as ast
+    """Return how an operator is written; the parser's values can be compared but not hashed."""
+    from promql_parser import MatchOp
 
-    return {
-        ast.MatchOp.Equal: "=",
-        ast.MatchOp.NotEqual: "!=",
-        ast.MatchOp.Re: "=~",
-        ast.MatchOp.NotRe: "!~",
-    }[operator]
+    written = (
+        (MatchOp.Equal, "="),
+        (MatchOp.NotEqual, "!="),
+        (MatchOp.Re, "=~"),
+        (MatchOp.NotRe, "!~"),
+    )
+    return next(text for known, text in written if known == operator)
 
 
 def _duration(span: timedelta) -> str:
