@@ -166,7 +166,11 @@ class Gatherer:
         seen = []
         for series in await source.series(request):
             finding = find(
-                series, incident_start=scope.start, baseline_start=scope.baseline, now=scope.now
+                series,
+                incident_start=scope.start,
+                baseline_start=scope.baseline,
+                now=scope.now,
+                began=scope.began,
             )
             seen.append(
                 Seen(
