@@ -3,7 +3,6 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from alert_storm import StormShape, make_storm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from it_incident_response.domain.incident import Incident, IncidentStatus
 from it_incident_response.domain.labels import make_alert
 from it_incident_response.domain.severity import Severity
 from it_incident_response.domain.topology import Topology
+from tests.unit.analysis.alert_storm import StormShape, make_storm
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TOPOLOGY = Topology(
