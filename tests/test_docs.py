@@ -19,7 +19,7 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 _REFERENCE = re.compile(r"^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _COMMAND = re.compile(
-    r"(?:^|[;&|(]\s*|\$ |uv run |\.venv/bin/)iir(?=\s|$)([^;&|)#`]*)", re.MULTILINE
+    r"(?:^|[;&|(]\s*|\$ |uv run (?:--\S+ )*|\.venv/bin/)iir(?=\s|$)([^;&|)#`\n]*)", re.MULTILINE
 )
 _PLACEHOLDER = re.compile(r"[<\[{…]|\.\.\.|^[A-Z][A-Z_0-9-]*$")
 
@@ -66,13 +66,12 @@ def _problem(command: str) -> str | None:
             if name not in options | {"-h", "--help"}:
                 return f"`iir {command}`: {group.name} has no option {name}"
         elif isinstance(group, click.Group):
-            choices = word.split("|")
-            found = [group.get_command(context, choice) for choice in choices]
-            if None in found:
+            found = group.get_command(context, word)
+            if found is None:
                 if _PLACEHOLDER.search(word) or _takes_value(group, command, word):
                     continue
                 return f"`iir {command}`: there is no command {word!r} in {group.name}"
-            group = found[0] or group
+            group = found
             for parameter in group.params:
                 options |= {*parameter.opts, *parameter.secondary_opts}
     return None
