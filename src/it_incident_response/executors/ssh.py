@@ -29,6 +29,9 @@ Vector = tuple[str, ...]
 
 _ENVIRONMENT = ("env", "LC_ALL=C")
 """Programs print what we parse only in this locale; sshd need not accept it as a variable."""
+_REPLACE_SHELL = "exec"
+"""sshd passes our signals to the shell's process group; `timeout` would start one of its own below
+a shell that stays, and be out of reach."""
 _SUDO = ("sudo", "-n", "--")
 _MAY_SUDO = ("sudo", "-n", "-l", "--")
 _REMEMBERED_KEYS = 1024
@@ -193,7 +196,7 @@ class SshExecutor:
         """
         from it_incident_response.executors.ssh_command import run_command
 
-        line = command_line(vector)
+        line = f"{_REPLACE_SHELL} {command_line(vector)}"
         bounds = Bounds(limit_s, self._settings.max_output_bytes, not is_change)
         for is_last in (False, True):
             async with self._connections.use(host) as connection:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from pydantic import SecretStr
 
 from it_incident_response.domain.inventory import HostEntry
 from it_incident_response.errors import (
@@ -54,6 +55,8 @@ class SshConnections:
     settings: SshSettings
     _links: dict[str, _Link] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop | None = None
+    _key: tuple[int, asyncssh.SSHKey] | None = None
+    """The private key, and when its file was last changed (ns)."""
 
     @asynccontextmanager
     async def use(self, host: HostEntry) -> AsyncIterator[asyncssh.SSHClientConnection]:
@@ -63,7 +66,8 @@ class SshConnections:
         """
         link = self._link(host)
         async with link.sessions:
-            yield await self._open(host, hops=0)
+            self._require_end(host)
+            yield await self._open(host)
 
     def user(self, host: HostEntry) -> str:
         """Return who logs in there; raises `ConfigError` if nobody is named."""
@@ -92,24 +96,29 @@ class SshConnections:
             self._links[host.name] = _Link(opening=asyncio.Lock(), sessions=sessions)
         return self._links[host.name]
 
-    async def _open(self, host: HostEntry, hops: int) -> asyncssh.SSHClientConnection:
+    def _require_end(self, host: HostEntry) -> None:
+        """Raise `ConfigError` unless the way through jump hosts ends."""
+        hop = host
+        for _ in range(_MAX_HOPS + 1):
+            if hop.jump is None:
+                return
+            hop = self.hosts[hop.jump]
+        raise ConfigError(
+            f"more than {_MAX_HOPS} jump hosts lead to {host.name}",
+            hint="look for a circle in the `jump` entries of the inventory",
+        )
+
+    async def _open(self, host: HostEntry) -> asyncssh.SSHClientConnection:
         link = self._link(host)
         async with link.opening:
             if link.connection is None or link.connection.is_closed():
-                link.connection = await self._connect(host, hops)
+                link.connection = await self._connect(host)
             return link.connection
 
-    async def _connect(self, host: HostEntry, hops: int) -> asyncssh.SSHClientConnection:
-        tunnel = None
-        if host.jump is not None:
-            if hops >= _MAX_HOPS:
-                raise ConfigError(
-                    f"more than {_MAX_HOPS} jump hosts lead to {host.name}",
-                    hint="look for a circle in the `jump` entries of the inventory",
-                )
-            tunnel = await self._open(self.hosts[host.jump], hops + 1)
+    async def _connect(self, host: HostEntry) -> asyncssh.SSHClientConnection:
+        tunnel = None if host.jump is None else await self._open(self.hosts[host.jump])
         witness = _KeyWitness()
-        options = self._options(host)
+        options = await self._options(host)
         try:
             async with asyncio.timeout(self.settings.connect_timeout_s):
                 return await asyncssh.connect(
@@ -122,14 +131,16 @@ class SshConnections:
         except (asyncssh.Error, OSError) as error:
             raise self._translated(error, host, witness) from None
 
-    def _options(self, host: HostEntry) -> dict[str, Any]:
-        """Return what asyncssh is told; nothing is left to ~/.ssh/config or to the environment."""
+    async def _options(self, host: HostEntry) -> dict[str, Any]:
+        """Return what asyncssh is told; nothing is left to ~/.ssh/config."""
         settings = self.settings
-        key = settings.private_key
+        key = (
+            None if settings.private_key is None else await self._private_key(settings.private_key)
+        )
         return {
             "config": None,
             "username": self.user(host),
-            "client_keys": None if key is None else [_read_key(key, settings)],
+            "client_keys": None if key is None else [key],
             "agent_path": os.environ.get("SSH_AUTH_SOCK") if key is None else None,
             "known_hosts": _read_known_hosts(settings.known_hosts),
             "preferred_auth": "publickey",
@@ -140,6 +151,14 @@ class SshConnections:
             "login_timeout": settings.connect_timeout_s,
             "compression_algs": None,
         }
+
+    async def _private_key(self, path: Path) -> asyncssh.SSHKey:
+        """Return the key; opened again only if its file changed, since decryption is slow."""
+        changed = _require_private(path)
+        if self._key is None or self._key[0] != changed:
+            key = await asyncio.to_thread(_read_key, path, self.settings.passphrase)
+            self._key = (changed, key)
+        return self._key[1]
 
     def _translated(
         self, error: Exception, host: HostEntry, witness: _KeyWitness
@@ -215,26 +234,33 @@ def _has_keys(known: asyncssh.SSHKnownHosts, host: HostEntry) -> bool:
     return bool(keys or authorities)
 
 
-def _read_key(path: Path, settings: SshSettings) -> asyncssh.SSHKey:
-    file = path.expanduser()
+def _require_private(path: Path) -> int:
+    """Return when the key file was last changed (ns).
+
+    Raises `ConfigError` if it is missing or others may read it.
+    """
     try:
-        mode = file.stat().st_mode
+        status = path.expanduser().stat()
     except OSError as error:
         raise ConfigError(
             f"the private key {path} cannot be read: {error.strerror}",
             hint="set `automation.remediation.ssh.private_key` or SSH_KEY_PATH to a key file",
         ) from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError(
-            f"the private key {path} may be read by others (mode {stat.S_IMODE(mode):04o})",
+            f"the private key {path} may be read by others (mode {oct(status.st_mode & 0o777)})",
             hint=f"run: chmod 600 {path}",
         )
-    secret = settings.passphrase
+    return status.st_mtime_ns
+
+
+def _read_key(path: Path, passphrase: SecretStr | None) -> asyncssh.SSHKey:
+    secret = passphrase.get_secret_value() if passphrase else None
     try:
-        return asyncssh.read_private_key(str(file), secret.get_secret_value() if secret else None)
+        return asyncssh.read_private_key(str(path.expanduser()), secret)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError):
         # The library's text is left out: it may quote the key.
-        problem = "with the given passphrase" if secret else "without a passphrase"
+        problem = "with the given passphrase" if passphrase else "without a passphrase"
         raise ConfigError(
             f"the private key {path} cannot be opened {problem}",
             hint="check that it is an OpenSSH or PEM private key and that its passphrase is right",
