@@ -1,15 +1,13 @@
 """The audit trail: numbered, chained by SHA-256, checked from the first event to the last."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
 
-import orjson
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.model import Value
+from it_incident_response.errors import StoreUnavailable
 from it_incident_response.ports.store import ChainReport, Events
 from it_incident_response.storage.database import AnyRow
 from it_incident_response.storage.encoding import canonical, key_text, load
@@ -36,9 +34,13 @@ async def append_events(connection: AsyncConnection, events: Events) -> None:
     for sequence, event in enumerate(events, start=count + 1):
         body = _body(event, sequence, previous)
         previous = _hash(body)
-        owner = None if event.incident_id is None else key_text(event.incident_id)
         rows.append(
-            {"sequence": sequence, "incident_id": owner, "hash": previous, "body": body.decode()}
+            {
+                "sequence": sequence,
+                "incident_id": _owner(event),
+                "hash": previous,
+                "body": body.decode(),
+            }
         )
     await connection.execute(insert(audit), rows)
     head = {"events": count + len(rows), "hash": previous}
@@ -124,15 +126,22 @@ def _flaw(row: AnyRow, sequence: int, previous: str) -> _Break | None:
         return _Break(at=sequence, reason=f"missing: event {row.sequence} follows")
     if _hash(row.body.encode()) != row.hash:
         return _Break(at=sequence, reason="its content does not give its hash: it was altered")
-    content: Mapping[str, Any] = orjson.loads(row.body)
-    if content["sequence"] != sequence:
-        return _Break(at=sequence, reason=f"it is event {content['sequence']}, moved or copied")
-    if content["previous_hash"] != previous:
+    try:
+        event = load(AuditEvent, row.body)
+    except StoreUnavailable:
+        return _Break(at=sequence, reason="it is no event: it was replaced")
+    if event.sequence != sequence:
+        return _Break(at=sequence, reason=f"it is event {event.sequence}, moved or copied")
+    if event.previous_hash != previous:
         reason = "it does not follow the event before it: one of the two was replaced"
         return _Break(at=sequence, reason=reason)
-    if content["incident_id"] is not None and key_text(content["incident_id"]) != row.incident_id:
+    if _owner(event) != row.incident_id:
         return _Break(at=sequence, reason="it was assigned to another incident")
     return None
+
+
+def _owner(event: AuditEvent) -> str | None:
+    return None if event.incident_id is None else key_text(event.incident_id)
 
 
 def _broken(count: int, flaw: _Break) -> ChainReport:

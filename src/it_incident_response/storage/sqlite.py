@@ -144,14 +144,21 @@ class SqliteDatabase(Database):
                 before, free = free, await _pragma(connection, "freelist_count")
                 if free in (0, before):
                     break
-                statement = f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})"
-                (await connection.exec_driver_sql(statement)).all()
+                await _free_pages(connection)
         async with self._connection(_OUTSIDE) as connection:
             (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).all()
 
 
 async def _pragma(connection: AsyncConnection, name: str) -> Any:
     return (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+
+
+async def _free_pages(connection: AsyncConnection) -> None:
+    """Give some pages back; the driver must fetch, or SQLite stops after the first page."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    if driver is None:
+        raise StoreUnavailable("the connection to SQLite is gone")
+    await driver.execute_fetchall(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
 
 
 def _configure(connection: Any, _record: object) -> None:
