@@ -77,23 +77,23 @@ def _add_health(
         except Refusal as refusal:
             return problem_response(refusal)
         return Response(
-            counters.exposition(await _gauges(intake)), headers={"content-type": _METRICS_TYPE}
+            counters.exposition(await _readings(intake)), headers={"content-type": _METRICS_TYPE}
         )
 
 
-async def _gauges(intake: Intake) -> dict[str, tuple[str, float]]:
-    gauges: dict[str, tuple[str, float]] = {
+async def _readings(intake: Intake) -> dict[str, tuple[str, float]]:
+    readings: dict[str, tuple[str, float]] = {
         "iir_receiver_held_bytes": ("Bytes being read, checked or stored.", intake.held_bytes),
-        "iir_receiver_batches": ("Transactions of the intake so far.", intake.batches),
+        "iir_receiver_batches_total": ("Transactions that stored bodies.", intake.batches),
     }
     try:
         depth = await _inbox_depth(intake)
     except StoreUnavailable:
-        gauges["iir_store_up"] = ("Whether the database answers.", 0)
+        readings["iir_store_up"] = ("Whether the database answers.", 0)
     else:
-        gauges["iir_store_up"] = ("Whether the database answers.", 1)
-        gauges["iir_inbox_depth"] = ("Bodies stored and not yet correlated.", depth)
-    return gauges
+        readings["iir_store_up"] = ("Whether the database answers.", 1)
+        readings["iir_inbox_depth"] = ("Bodies stored and not yet correlated.", depth)
+    return readings
 
 
 async def _inbox_depth(intake: Intake) -> int:

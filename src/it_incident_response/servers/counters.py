@@ -28,8 +28,11 @@ class Counters:
         self._alerts[source] += alerts
         self._bytes += size_bytes
 
-    def exposition(self, gauges: dict[str, tuple[str, float]]) -> str:
-        """Return everything as text; `gauges` maps a name to its help and value."""
+    def exposition(self, readings: dict[str, tuple[str, float]]) -> str:
+        """Return everything as text; `readings` maps further names to their help and value.
+
+        A name that ends in `_total` is a counter, any other a gauge.
+        """
         lines = [
             *_header("iir_receiver_requests_total", "counter", "Requests by source and status."),
             *(
@@ -45,8 +48,9 @@ class Counters:
             f"iir_receiver_bytes_total {self._bytes}",
             *self._histogram(),
         ]
-        for name, (text, value) in gauges.items():
-            lines += [*_header(name, "gauge", text), f"{name} {value:g}"]
+        for name, (text, value) in readings.items():
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [*_header(name, kind, text), f"{name} {value:.17g}"]
         return "\n".join(lines) + "\n"
 
     def _histogram(self) -> list[str]:

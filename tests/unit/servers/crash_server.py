@@ -1,0 +1,27 @@
+"""Run by test_crash.py: the receiver on the real SQLite store, until it is killed."""
+
+import asyncio
+import sys
+
+from it_incident_response.config import Settings
+from it_incident_response.integrations import parse_alerts, parse_webhook
+from it_incident_response.ports.clock import SystemClock
+from it_incident_response.servers import Intake, create_app, serving
+from it_incident_response.storage import open_store
+
+
+async def main(path: str) -> None:
+    clock = SystemClock()
+    store = open_store(f"sqlite:///{path}", clock=clock)
+    await store.open()
+    settings = Settings.model_validate({"server": {"port": 0}}).server
+    readers = {"alertmanager": parse_webhook, "alerts": parse_alerts}
+    async with Intake(store, clock) as intake:
+        app = create_app(intake, settings=settings, readers=readers)
+        async with serving(app, settings) as url:
+            sys.stdout.write(url + "\n")
+            sys.stdout.flush()
+            await asyncio.Event().wait()
+
+
+asyncio.run(main(sys.argv[1]))
