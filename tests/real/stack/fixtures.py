@@ -180,14 +180,8 @@ def host(_module_host: Host) -> Host:
     return _module_host
 
 
-@pytest.fixture(scope="module")
-def _module_scene(_module_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with watched_host(tmp_path_factory.mktemp("scene"), _module_host) as scene:
-        yield scene
-
-
 @pytest.fixture
-def scene(_module_scene: Scene, host: Host) -> Scene:
-    """The module's host, watched by real monitoring, with `iir serve` taking the alerts."""
-    assert _module_scene.host is host
-    return _module_scene
+def scene(host: Host, tmp_path: Path) -> Iterator[Scene]:
+    """The module's host, watched by monitoring and an `iir serve` of the test's own."""
+    with watched_host(tmp_path, host) as scene:
+        yield scene
