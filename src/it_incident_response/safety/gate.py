@@ -71,7 +71,7 @@ class ActionGate:
         self._runner = StepRunner(self.store, self.clock, self.redactor)
 
     async def prepare(self, plan: Plan) -> Plan:
-        """Return `plan` with the commands that its executors would run now, and policy's word.
+        """Return `plan` with what its executors would run and meet now, and policy's word.
 
         What is then approved is what `run_step` compares with. Raises `TargetUnknown` and
         `ConnectorError` if a step cannot be previewed.
@@ -79,7 +79,8 @@ class ActionGate:
         steps = []
         for step in plan.steps:
             preview = await self._executor(step.executor).preview(self.parse(step.action))
-            steps.append(step.model_copy(update={"commands": preview.commands}))
+            notes = tuple(self.redactor.redact(note) for note in preview.notes)
+            steps.append(step.model_copy(update={"commands": preview.commands, "notes": notes}))
         return await self._judge.annotate(plan.model_copy(update={"steps": tuple(steps)}))
 
     async def run_step(

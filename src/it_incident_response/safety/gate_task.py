@@ -177,4 +177,5 @@ def _require_truthful(step: PlanStep, action: Action) -> None:
 
 
 def _bare(step: PlanStep) -> PlanStep:
-    return step.model_copy(update={"policy": ""})
+    """The step without what its digest leaves out."""
+    return step.model_copy(update={"policy": "", "notes": ()})

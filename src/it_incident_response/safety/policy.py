@@ -214,6 +214,11 @@ class Policy(Value):
         patterns = {pattern for rule in self.rules for pattern in rule.when.actions}
         return tuple(sorted(p for p in patterns if not any(matches(p, kind) for kind in known)))
 
+    def roles_without_people(self) -> tuple[str, ...]:
+        """Return the roles that a rule asks for and nobody has."""
+        asked = {role for rule in self.rules for role in rule.approvers}
+        return tuple(sorted(role for role in asked if not self.roles[role]))
+
     def _barred(self, step: PlanStep, site: Site) -> Ruling | None:
         for name in site.every_name:
             pattern = next((p for p in self.forbidden_hosts if matches(p, name)), None)
