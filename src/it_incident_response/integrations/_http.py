@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
@@ -61,9 +61,7 @@ class HttpClient:
         self._transport: httpx.AsyncBaseTransport | None = surroundings.transport
         self._breaker = CircuitBreaker()
         self._tls: ssl.SSLContext | None = None
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
-            WeakKeyDictionary()
-        )
+        self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
 
     async def json(self, request: HttpRequest) -> Any:
         """Send a request and return the JSON of its answer, None if it is empty.
@@ -94,9 +92,9 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close the connections made in this event loop."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        kept = self._kept.pop(asyncio.get_running_loop(), None)
+        if kept is not None:
+            await kept.keeper.aclose()
 
     async def _repeated(self, request: HttpRequest) -> Any:
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
@@ -118,7 +116,7 @@ class HttpClient:
         return self.replies.json(reply, self._clock.now())
 
     async def _exchange(self, request: HttpRequest) -> HttpReply:
-        client = self._client()
+        client = await self._client()
         sent = client.build_request(
             request.method,
             f"{self._settings.url}{request.path}",
@@ -164,12 +162,15 @@ class HttpClient:
             hint="ask for less, or raise response_bytes_max",
         )
 
-    def _client(self) -> "httpx.AsyncClient":
+    async def _client(self) -> "httpx.AsyncClient":
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._new_client()
-        return client
+        kept = self._kept.get(loop)
+        if kept is None:
+            client = self._new_client()
+            keeper = _closing_with_the_loop(client)
+            self._kept[loop] = kept = _Kept(client, keeper)
+            await anext(keeper)
+        return kept.client
 
     def _new_client(self) -> "httpx.AsyncClient":
         import httpx
@@ -220,6 +221,24 @@ class HttpClient:
             f"{self._settings.url} {problem} ({request.method} {request.path})",
             hint="is it running, and is the address right as seen from this machine?",
         )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    client: "httpx.AsyncClient"
+    keeper: AsyncGenerator[None, None]
+
+
+async def _closing_with_the_loop(client: "httpx.AsyncClient") -> AsyncGenerator[None, None]:
+    """Close the client at the latest when its event loop shuts down its generators.
+
+    `asyncio.run` does that at its end; so no connection outlives a loop that was made for one
+    synchronous call.
+    """
+    try:
+        yield
+    finally:
+        await client.aclose()
 
 
 def _headers(settings: ConnectorSettings) -> Mapping[str, str]:

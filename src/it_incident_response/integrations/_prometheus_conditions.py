@@ -15,7 +15,7 @@ from it_incident_response.ports.sources import ConditionReading
 
 EXPRESSION_LENGTH_MAX = 20_000
 _BAD_EXPRESSION = (400, 422)
-_NO_SUCH_ENDPOINT = (404, 405, 501)
+_NO_SUCH_ENDPOINT = (404, 405)
 
 
 class _Expression(NamedTuple):

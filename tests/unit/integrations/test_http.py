@@ -276,6 +276,19 @@ def test_one_client_serves_several_event_loops():
     assert [asyncio.run(once()) for _ in range(3)] == [1, 1, 1]
 
 
+def test_connections_end_with_the_event_loop_they_were_made_in():
+    client, _ = http_client(FakeServer(httpx.Response(200, json=1)))
+    inner = []
+
+    async def once():
+        await client.json(GET)
+        inner.append(await client._client())
+        assert not inner[0].is_closed
+
+    asyncio.run(once())
+    assert inner[0].is_closed
+
+
 async def test_tls_files_that_cannot_be_used_are_a_configuration_error(tmp_path):
     from it_incident_response.errors import ConfigError
 
