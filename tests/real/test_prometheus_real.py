@@ -72,7 +72,13 @@ def stack(app: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promet
     folder = tmp_path_factory.mktemp("stack")
     app.metrics = HEALTHY
     rules = [
-        alert("TooHot", "temperature > 90", severity="critical", summary="hot", hold="0s"),
+        alert(
+            "TooHot",
+            'temperature{room=~"a|b",room!="c"} > 90',
+            severity="critical",
+            summary="hot",
+            hold="0s",
+        ),
         alert(
             "Errors",
             'sum by (job) (rate(http_requests_total{code=~"5.."}[10s])) > 0.1',
