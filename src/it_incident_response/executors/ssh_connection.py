@@ -1,16 +1,12 @@
 """Opens SSH connections with checked host keys, and keeps one for each host."""
 
 import asyncio
-import os
-import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import asyncssh
-from pydantic import SecretStr
 
 from it_incident_response.domain.inventory import HostEntry
 from it_incident_response.errors import (
@@ -19,10 +15,13 @@ from it_incident_response.errors import (
     ConnectorRejected,
     ConnectorUnavailable,
 )
+from it_incident_response.executors.ssh_keys import Identity, has_keys, read_known_hosts
 from it_incident_response.executors.ssh_settings import SshSettings
 
 CONNECTOR = "ssh"
 _MAX_HOPS = 4
+_NO_COMMON_KEY_TYPE = (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError)
+"""How it shows that the host has no key of a known type: either side may hang up first."""
 
 
 class _KeyWitness(asyncssh.SSHClient):
@@ -55,8 +54,10 @@ class SshConnections:
     settings: SshSettings
     _links: dict[str, _Link] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop | None = None
-    _key: tuple[int, asyncssh.SSHKey] | None = None
-    """The private key, and when its file was last changed (ns)."""
+
+    def __post_init__(self) -> None:
+        """Prepare the identity; its key is opened at the first login."""
+        self._identity = Identity(self.settings)
 
     @asynccontextmanager
     async def use(self, host: HostEntry) -> AsyncIterator[asyncssh.SSHClientConnection]:
@@ -118,47 +119,48 @@ class SshConnections:
     async def _connect(self, host: HostEntry) -> asyncssh.SSHClientConnection:
         tunnel = None if host.jump is None else await self._open(self.hosts[host.jump])
         witness = _KeyWitness()
-        options = await self._options(host)
         try:
-            async with asyncio.timeout(self.settings.connect_timeout_s):
-                return await asyncssh.connect(
-                    host.address,
-                    host.port,
-                    tunnel=tunnel or (),
-                    client_factory=lambda: witness,
-                    **options,
-                )
+            async with (
+                asyncio.timeout(self.settings.connect_timeout_s),
+                self._identity.keys() as keys,
+            ):
+                options = self._options(host) | {
+                    "client_keys": keys,
+                    "client_factory": lambda: witness,
+                    "tunnel": tunnel or (),
+                }
+                return await self._log_in(host, options)
         except (asyncssh.Error, OSError) as error:
             raise self._translated(error, host, witness) from None
 
-    async def _options(self, host: HostEntry) -> dict[str, Any]:
-        """Return what asyncssh is told; nothing is left to ~/.ssh/config."""
-        settings = self.settings
-        key = (
-            None if settings.private_key is None else await self._private_key(settings.private_key)
-        )
+    async def _log_in(
+        self, host: HostEntry, options: dict[str, Any]
+    ) -> asyncssh.SSHClientConnection:
+        known = read_known_hosts(self.settings.known_hosts)
+        options = options | {"host": host.address, "port": host.port, "known_hosts": known}
+        try:
+            return await asyncssh.connect(**options)
+        except _NO_COMMON_KEY_TYPE:
+            if not has_keys(known, host):
+                raise
+        # asyncssh asks for keys of the known types only. Ask for any, to see which key is offered;
+        # one that is not known is refused all the same.
+        return await asyncssh.connect(**options, server_host_key_algs="default")
+
+    def _options(self, host: HostEntry) -> dict[str, Any]:
+        """Return what asyncssh is told; nothing is left to ~/.ssh or to the environment."""
         return {
             "config": None,
             "username": self.user(host),
-            "client_keys": None if key is None else [key],
-            "agent_path": os.environ.get("SSH_AUTH_SOCK") if key is None else None,
-            "known_hosts": _read_known_hosts(settings.known_hosts),
+            "agent_path": None,
             "preferred_auth": "publickey",
             "gss_host": None,
             "x509_trusted_certs": None,
-            "keepalive_interval": settings.keepalive_s,
+            "keepalive_interval": self.settings.keepalive_s,
             "keepalive_count_max": 3,
-            "login_timeout": settings.connect_timeout_s,
+            "login_timeout": self.settings.connect_timeout_s,
             "compression_algs": None,
         }
-
-    async def _private_key(self, path: Path) -> asyncssh.SSHKey:
-        """Return the key; opened again only if its file changed, since decryption is slow."""
-        changed = _require_private(path)
-        if self._key is None or self._key[0] != changed:
-            key = await asyncio.to_thread(_read_key, path, self.settings.passphrase)
-            self._key = (changed, key)
-        return self._key[1]
 
     def _translated(
         self, error: Exception, host: HostEntry, witness: _KeyWitness
@@ -173,11 +175,7 @@ class SshConnections:
                 hint="is the public key in that user's ~/.ssh/authorized_keys there?",
             )
         if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.ProtocolNotSupported):
-            return ConnectorRejected(
-                CONNECTOR,
-                f"{where}: no agreement on how to talk: {error}",
-                hint=f"has {self.settings.known_hosts} a key of a type that the host still offers?",
-            )
+            return ConnectorRejected(CONNECTOR, f"{where}: no agreement on how to talk: {error}")
         reason = _reason(error, self.settings.connect_timeout_s)
         return ConnectorUnavailable(CONNECTOR, f"cannot connect to {where}: {reason}")
 
@@ -188,7 +186,7 @@ class SshConnections:
             return ConnectorRejected(CONNECTOR, f"{where}: {reason}")
         offered = f"{key.get_algorithm()} {key.get_fingerprint()}"
         path = self.settings.known_hosts
-        if _has_keys(_read_known_hosts(path), host):
+        if has_keys(read_known_hosts(path), host):
             return ConnectorRejected(
                 CONNECTOR,
                 f"{where} shows another host key ({offered}) than {path} has for it",
@@ -209,59 +207,3 @@ def _reason(error: Exception, limit_s: float) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
-
-
-def _read_known_hosts(path: Path) -> asyncssh.SSHKnownHosts:
-    """Return the accepted keys; none if there is no such file, so that every host is refused.
-
-    Always an object: asyncssh takes None for "check nothing" and an empty text for the default.
-    """
-    file = path.expanduser()
-    if not file.exists():
-        return asyncssh.import_known_hosts("")
-    try:
-        return asyncssh.read_known_hosts(str(file))
-    except (ValueError, OSError) as error:
-        raise ConfigError(
-            f"{path} cannot be read as a known_hosts file: {error}",
-            hint="`ssh-keygen -l -f FILE` names the bad line",
-        ) from None
-
-
-def _has_keys(known: asyncssh.SSHKnownHosts, host: HostEntry) -> bool:
-    port = host.port if host.port != 22 else None
-    keys, authorities, *_ = known.match(host.address, "", port)
-    return bool(keys or authorities)
-
-
-def _require_private(path: Path) -> int:
-    """Return when the key file was last changed (ns).
-
-    Raises `ConfigError` if it is missing or others may read it.
-    """
-    try:
-        status = path.expanduser().stat()
-    except OSError as error:
-        raise ConfigError(
-            f"the private key {path} cannot be read: {error.strerror}",
-            hint="set `automation.remediation.ssh.private_key` or SSH_KEY_PATH to a key file",
-        ) from None
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(
-            f"the private key {path} may be read by others (mode {oct(status.st_mode & 0o777)})",
-            hint=f"run: chmod 600 {path}",
-        )
-    return status.st_mtime_ns
-
-
-def _read_key(path: Path, passphrase: SecretStr | None) -> asyncssh.SSHKey:
-    secret = passphrase.get_secret_value() if passphrase else None
-    try:
-        return asyncssh.read_private_key(str(path.expanduser()), secret)
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError):
-        # The library's text is left out: it may quote the key.
-        problem = "with the given passphrase" if passphrase else "without a passphrase"
-        raise ConfigError(
-            f"the private key {path} cannot be opened {problem}",
-            hint="check that it is an OpenSSH or PEM private key and that its passphrase is right",
-        ) from None
