@@ -138,7 +138,7 @@ def profiles(ctx: click.Context, as_json: bool) -> None:
 @click.argument(
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("config") / "real_integration_config.yaml",
+    default=Path("iir.yaml"),
 )
 @json_option
 def init(path: Path, as_json: bool) -> None:
@@ -159,7 +159,8 @@ def init(path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"written": str(path)})
         return
-    click.echo(f"wrote {path}; edit it, then: iir --config {path} config check")
+    option = "" if path == Path("iir.yaml") else f"--config {path} "
+    click.echo(f"wrote {path}; edit it, then: iir {option}config check")
 
 
 def _show_sources(profile: str, paths: tuple[Path, ...]) -> None:

@@ -26,8 +26,10 @@ from it_incident_response.config.schema import schema
 from it_incident_response.config.settings import Settings
 from it_incident_response.config.validation import check_together, explain
 
-USUAL_FILE = Path("config") / "real_integration_config.yaml"
-"""Read if it exists and real data are asked for, but no file was named."""
+OWN_FILE = Path("iir.yaml")
+"""Read if it exists and no file was named."""
+GUIDE_FILE = Path("config") / "real_integration_config.yaml"
+"""Read if neither of those is there and real data are asked for: it describes real systems."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,14 @@ def _chosen_file(
         return cwd / file
     if "IIR_CONFIG" in environment.values:
         return cwd / Path(environment.values["IIR_CONFIG"]).expanduser()
+    if (cwd / OWN_FILE).is_file():
+        return cwd / OWN_FILE
     switches = entries_of_document(chosen.document, [])
     for kind in (OriginKind.DOTENV, OriginKind.ENVIRONMENT):
         lay_over(switches, entries_of_variables(environment.settings(kind), []))
     lay_over(switches, entries_of_overrides(overrides, COMMAND_LINE, []))
-    usual = cwd / USUAL_FILE
-    return usual if usage.truth(switches, "use_real_data") and usual.is_file() else None
+    is_real = usage.truth(switches, "use_real_data")
+    return cwd / GUIDE_FILE if is_real and (cwd / GUIDE_FILE).is_file() else None
 
 
 def _file_entries(path: Path | None, cwd: Path, problems: list[Problem]) -> Entries:

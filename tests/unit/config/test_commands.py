@@ -17,7 +17,7 @@ from it_incident_response.cli.config_commands import config as config_group
 from it_incident_response.config import load
 from it_incident_response.config.schema import schema
 
-STARTER = Path("config") / "real_integration_config.yaml"
+STARTER = Path("iir.yaml")
 
 
 def run(*arguments, env=None, group=config_group):
@@ -171,7 +171,9 @@ def test_init_writes_a_private_file_that_loads_and_never_overwrites():
     result = run("init")
     assert result.exit_code == 0, result.output
     assert STARTER.stat().st_mode & 0o777 == 0o600
-    assert load(file=STARTER, environ={}, cwd=Path.cwd()).settings.ports.is_all_simulated
+    loaded = load(environ={}, cwd=Path.cwd())
+    assert loaded.files == (Path.cwd() / STARTER,)
+    assert loaded.settings.ports.is_all_simulated
     STARTER.write_text("mine: 1")
     result = CliRunner().invoke(cli, ["config", "init"])
     assert result.exit_code == 2

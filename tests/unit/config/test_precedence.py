@@ -91,7 +91,7 @@ def test_the_loader_s_own_variables(loaded, tmp_path):
     assert config.files == (tmp_path / "mine.yaml",)
 
 
-def test_the_usual_file_is_read_only_where_real_data_are_asked_for(tmp_path):
+def test_the_guide_s_file_is_read_only_where_real_data_are_asked_for(tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "real_integration_config.yaml").write_text(FILE)
     for simulated in (
@@ -108,6 +108,16 @@ def test_the_usual_file_is_read_only_where_real_data_are_asked_for(tmp_path):
     ):
         assert real.settings.prometheus.url == "http://file:1"
         assert str(real.origins[KEY]) == "config/real_integration_config.yaml:5"
+
+
+def test_our_own_file_is_read_by_itself_and_before_the_guide_s(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "real_integration_config.yaml").write_text(FILE)
+    (tmp_path / "iir.yaml").write_text("server: {port: 1}")
+    for environ in ({}, {"USE_REAL_DATA": "true", "PROMETHEUS_URL": "http://environment:1"}):
+        config = load(environ=environ, cwd=tmp_path)
+        assert config.files == (tmp_path / "iir.yaml",)
+        assert config.settings.server.port == 1
 
 
 def test_paths_start_from_where_they_are_written(loaded, tmp_path):
