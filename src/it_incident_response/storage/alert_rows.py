@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.alert import Alert
@@ -42,45 +42,33 @@ def known_alert(row: AnyRow) -> KnownAlert:
     )
 
 
-async def upsert_links(
-    connection: AsyncConnection,
-    database: Database,
-    links: Sequence[AlertLink],
-    known: Sequence[KnownAlert],
-) -> None:
-    """Store memberships, each with the alert that `known` has for it.
+class AlertRows:
+    """What an outcome says of alerts, as rows; made before the transaction that writes them."""
 
-    A link that is stored already keeps its first reason. Raises `Conflict` for a new link without
-    its alert.
-    """
-    bodies = {_membership_of(k): dump(k.alert) for k in known}
-    if not links:
-        await _refresh(connection, bodies)
-        return
-    rows = {_key(link): _link_row(link, bodies) for link in links}
-    statement = database.insert(incident_alerts)
-    keys = ["incident_id", "fingerprint"]
-    fresh = {"body": statement.excluded.body}
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=keys, set_=fresh), list(rows.values())
-    )
-    await _refresh(connection, {key: body for key, body in bodies.items() if key not in rows})
+    def __init__(self, links: Sequence[AlertLink], known: Sequence[KnownAlert]) -> None:
+        bodies = {_membership_of(k): dump(k.alert) for k in known}
+        new = {_key(link): _link_row(link, bodies) for link in links}
+        self.new_members = list(new.values())
+        self.members = [
+            {"incident_id": owner, "fingerprint": member, "body": body}
+            for (owner, member), body in bodies.items()
+            if (owner, member) not in new
+        ]
+        # The last word on a fingerprint counts.
+        self.alerts = list({k.alert.fingerprint: _alert_row(k) for k in known}.values())
 
+    async def write(self, connection: AsyncConnection, database: Database) -> None:
+        """Store the memberships with their alerts, then where each alert belongs now.
 
-async def _refresh(connection: AsyncConnection, bodies: Mapping[Membership, str]) -> None:
-    """Replace the content of alerts that are members already."""
-    if not bodies:
-        return
-    statement = update(incident_alerts).where(
-        incident_alerts.c.incident_id == bindparam("owner"),
-        incident_alerts.c.fingerprint == bindparam("member"),
-    )
-    rows = [
-        {"owner": owner, "member": member, "body": body} for (owner, member), body in bodies.items()
-    ]
-    done = await connection.execute(statement, rows)
-    if done.rowcount != len(rows):
-        raise Conflict("an alert is said to belong to an incident that it was never linked to")
+        A link that is stored already keeps its first reason. Raises `Conflict` for an alert of an
+        incident that it was never linked to.
+        """
+        await database.upsert(connection, incident_alerts, self.new_members, ["body"])
+        found = await database.replace(connection, incident_alerts, self.members, ["body"])
+        if found != len(self.members):
+            raise Conflict("an alert is said to belong to an incident that it was never linked to")
+        replaced = ["incident_id", "is_firing", "received_at", "changes"]
+        await database.upsert(connection, alerts, self.alerts, replaced)
 
 
 def _key(link: AlertLink) -> Membership:
@@ -105,24 +93,11 @@ def _link_row(link: AlertLink, bodies: Mapping[Membership, str]) -> dict[str, An
     }
 
 
-async def upsert_alerts(
-    connection: AsyncConnection, database: Database, known: Sequence[KnownAlert]
-) -> None:
-    """Store where each alert belongs now; its membership is stored already."""
-    if not known:
-        return
-    rows = [
-        {
-            "fingerprint": key_text(k.alert.fingerprint),
-            "incident_id": key_text(k.incident_id),
-            "is_firing": int(k.alert.is_firing),
-            "received_at": k.alert.received_at,
-            "changes": dump_moments(k.changes),
-        }
-        for k in known
-    ]
-    statement = database.insert(alerts)
-    fresh = {name: statement.excluded[name] for name in rows[0] if name != "fingerprint"}
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["fingerprint"], set_=fresh), rows
-    )
+def _alert_row(known: KnownAlert) -> dict[str, Any]:
+    return {
+        "fingerprint": key_text(known.alert.fingerprint),
+        "incident_id": key_text(known.incident_id),
+        "is_firing": int(known.alert.is_firing),
+        "received_at": known.alert.received_at,
+        "changes": dump_moments(known.changes),
+    }

@@ -31,7 +31,7 @@ class ApprovalPart(StorePart):
             if approval is not None:
                 row = owned_row(approval, status=approval.status.value)
                 await connection.execute(insert(approvals), [row])
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
 
     async def plan(self, plan_id: str) -> Plan:
         """Return a plan; raises `NotFound`."""
@@ -93,7 +93,7 @@ class ApprovalPart(StorePart):
                 raise NotFound(f"there is no approval {approval.id[:50]!r}")
             _require_decidable(load(Approval, body), approval, expected)
             await _replace(connection, approval)
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
 
 
 async def _bodies(connection: AsyncConnection, condition: ColumnElement[bool]) -> Sequence[str]:

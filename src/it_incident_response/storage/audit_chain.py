@@ -2,14 +2,14 @@
 
 import hashlib
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.model import Value
 from it_incident_response.errors import StoreUnavailable
 from it_incident_response.ports.store import ChainReport, Events
-from it_incident_response.storage.database import AnyRow
+from it_incident_response.storage.database import AnyRow, Database
 from it_incident_response.storage.encoding import canonical, key_text, load
 from it_incident_response.storage.part import StorePart
 from it_incident_response.storage.tables import audit, audit_head
@@ -24,7 +24,7 @@ class _Break(Value):
     reason: str
 
 
-async def append_events(connection: AsyncConnection, events: Events) -> None:
+async def append_events(connection: AsyncConnection, database: Database, events: Events) -> None:
     """Append to the chain as the last thing a transaction does: it locks the head until it ends."""
     if not events:
         return
@@ -42,7 +42,7 @@ async def append_events(connection: AsyncConnection, events: Events) -> None:
                 "body": body.decode(),
             }
         )
-    await connection.execute(insert(audit), rows)
+    await database.insert(connection, audit, rows)
     head = {"events": count + len(rows), "hash": previous}
     await connection.execute(update(audit_head).where(audit_head.c.id == 1).values(head))
 
@@ -62,7 +62,7 @@ class AuditPart(StorePart):
     async def append(self, events: Events) -> None:
         """Append events."""
         async with self._database.write() as connection:
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
 
     async def events(
         self, *, incident_id: str | None = None, after: int = 0, limit: int = 1000

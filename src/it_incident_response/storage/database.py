@@ -1,9 +1,9 @@
 """What the repositories need of a database, whichever it is: transactions and the incident lock."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,12 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from it_incident_response.errors import StoreUnavailable
 
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 250
 """Values in one `IN (...)`: below the limit on parameters of every SQLite build."""
 
 AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 """A row of any columns."""
-Insert = sqlite.Insert | postgresql.Insert
+InsertT = TypeVar("InsertT", sqlite.Insert, postgresql.Insert)
+Rows = Sequence[Mapping[str, Any]]
+"""Rows to be written, by column; all have the same columns."""
 Transaction = AbstractAsyncContextManager[AsyncConnection]
 
 
@@ -69,8 +71,24 @@ class Database(ABC):
         """Open a write transaction that no other process' migration overlaps."""
 
     @abstractmethod
-    def insert(self, table: Table) -> Insert:
-        """Return an INSERT that knows `on_conflict_do_update`."""
+    async def insert(self, connection: AsyncConnection, table: Table, rows: Rows) -> None:
+        """Insert rows, which all have the same columns, in one round trip."""
+
+    @abstractmethod
+    async def upsert(
+        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+    ) -> None:
+        """Insert rows; where one with that primary key exists, replace its `replaced` columns.
+
+        With nothing to replace, the existing row stays. No two of the rows may have the same
+        primary key.
+        """
+
+    @abstractmethod
+    async def replace(
+        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+    ) -> int:
+        """Set the `replaced` columns of the rows with these primary keys; return how many."""
 
     @abstractmethod
     def contains(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
@@ -117,3 +135,13 @@ async def rows_in(
         portion = keys[start : start + ROWS_AT_ONCE]
         found += (await connection.execute(query.where(column.in_(portion)))).all()
     return found
+
+
+def or_replace(statement: InsertT, table: Table, replaced: Sequence[str]) -> InsertT:
+    """Let an INSERT replace these columns of a row that exists, or leave it if there are none."""
+    if not replaced:
+        return statement.on_conflict_do_nothing()
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: statement.excluded[name] for name in replaced},
+    )

@@ -22,7 +22,7 @@ _ADVICE = (
     ("locked", "another program holds the database for long: look who has it open (fuser, lsof)"),
     ("lock timeout", "another iir holds the lock for long: look into pg_stat_activity"),
     ("password authentication", "check user and password in the store's URL"),
-    ("does not exist", "create it (createdb) or correct the store's URL"),
+    ("fatal:  database", "create it (createdb) or correct the store's URL"),
     ("permission denied", "grant the user CREATE on the database's schema"),
     ("connection", "check that the server runs and that host, port and firewall are right"),
 )

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.ports.store import InboxItem, RejectedItem
-from it_incident_response.storage.database import ROWS_AT_ONCE, AnyRow
+from it_incident_response.storage.database import ROWS_AT_ONCE, AnyRow, Database
 from it_incident_response.storage.encoding import key_text
 from it_incident_response.storage.part import StorePart
 from it_incident_response.storage.tables import inbox, inbox_rejected
@@ -31,7 +31,7 @@ class InboxPart(StorePart):
             for source, body in items
         ]
         async with self._database.write() as connection:
-            await connection.execute(insert(inbox), rows)
+            await self._database.insert(connection, inbox, rows)
 
     async def inbox_depth(self) -> int:
         """Return how many bodies wait."""
@@ -66,6 +66,7 @@ async def oldest_items(connection: AsyncConnection, limit: int) -> list[InboxIte
 
 async def remove_items(
     connection: AsyncConnection,
+    database: Database,
     items: Sequence[InboxItem],
     rejected: Sequence[tuple[int, str]],
     now: datetime,
@@ -84,8 +85,7 @@ async def remove_items(
         }
         for item, reason in ((by_id[number], reason) for number, reason in rejected)
     ]
-    if rows:
-        await connection.execute(insert(inbox_rejected), rows)
+    await database.insert(connection, inbox_rejected, rows)
     ids = list(by_id)
     for start in range(0, len(ids), ROWS_AT_ONCE):
         portion = inbox.c.id.in_(ids[start : start + ROWS_AT_ONCE])

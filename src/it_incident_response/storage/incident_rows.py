@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, insert, select, update
+from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.ids import parse_incident_key
@@ -46,10 +46,11 @@ def _ended_at(incident: Incident) -> datetime | None:
     return incident.closed_at or incident.resolved_at or incident.updated_at
 
 
-async def insert_incidents(connection: AsyncConnection, new: list[Incident]) -> None:
+async def insert_incidents(
+    connection: AsyncConnection, database: Database, new: list[Incident]
+) -> None:
     """Store new incidents."""
-    if new:
-        await connection.execute(insert(incidents), [row_of(incident) for incident in new])
+    await database.insert(connection, incidents, [row_of(incident) for incident in new])
 
 
 async def replace_incident(connection: AsyncConnection, incident: Incident) -> Incident:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.diagnosis import Diagnosis
@@ -56,7 +56,7 @@ class IncidentPart(StorePart):
         """Store a changed incident whose `version` is the one read; returns it with the next."""
         async with self._database.changing_incidents() as connection:
             saved = await incident_rows.replace_incident(connection, incident)
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
         return saved
 
     async def create_incident(self, incident: Incident, events: Events) -> Incident:
@@ -64,9 +64,9 @@ class IncidentPart(StorePart):
         async with self._database.changing_incidents() as connection:
             number = await incident_rows.last_number(connection) + 1
             created = incident.model_copy(update={"key": incident_key(number)})
-            await incident_rows.insert_incidents(connection, [created])
+            await incident_rows.insert_incidents(connection, self._database, [created])
             await incident_rows.set_last_number(connection, number)
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
         return created
 
     async def alerts_of(self, incident_id: IncidentId) -> list[tuple[AlertLink, Alert]]:
@@ -95,9 +95,8 @@ class IncidentPart(StorePart):
         """Store evidence."""
         rows = [owned_row(item, observed_at=item.observed_at) for item in evidence]
         async with self._database.write() as connection:
-            if rows:
-                await connection.execute(insert(tables.evidence), rows)
-            await append_events(connection, events)
+            await self._database.insert(connection, tables.evidence, rows)
+            await append_events(connection, self._database, events)
 
     async def evidence_of(self, incident_id: IncidentId) -> list[Evidence]:
         """Return all evidence of an incident, oldest first."""
@@ -107,8 +106,8 @@ class IncidentPart(StorePart):
         """Store a diagnosis."""
         row = owned_row(diagnosis, made_at=diagnosis.made_at)
         async with self._database.write() as connection:
-            await connection.execute(insert(tables.diagnoses), [row])
-            await append_events(connection, events)
+            await self._database.insert(connection, tables.diagnoses, [row])
+            await append_events(connection, self._database, events)
 
     async def diagnoses_of(self, incident_id: IncidentId) -> list[Diagnosis]:
         """Return all diagnoses of an incident, oldest first."""

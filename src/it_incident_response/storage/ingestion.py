@@ -13,12 +13,11 @@ from it_incident_response.ports.clock import Clock
 from it_incident_response.ports.store import InboxItem, IngestOutcome, KnownAlert
 from it_incident_response.storage.alert_rows import (
     KNOWN_ALERT,
+    AlertRows,
     known_alert,
-    upsert_alerts,
-    upsert_links,
 )
 from it_incident_response.storage.audit_chain import append_events
-from it_incident_response.storage.database import Database, Exclusive, rows_in
+from it_incident_response.storage.database import ROWS_AT_ONCE, Database, Exclusive, rows_in
 from it_incident_response.storage.encoding import key_text, load
 from it_incident_response.storage.inbox import remove_items
 from it_incident_response.storage.incident_rows import (
@@ -47,9 +46,14 @@ class SqlIngestion:
     async def known_alerts(self, fingerprints: Sequence[str]) -> Mapping[str, KnownAlert]:
         """Return what is stored under these fingerprints."""
         wanted = [key_text(fingerprint) for fingerprint in fingerprints]
+        known: dict[str, KnownAlert] = {}
         async with self._lock.read() as connection:
-            rows = await rows_in(connection, KNOWN_ALERT, alerts.c.fingerprint, wanted)
-        return {row.fingerprint: known_alert(row) for row in rows}
+            # By portions, so that other tasks have their turn between them.
+            for start in range(0, len(wanted), ROWS_AT_ONCE):
+                portion = wanted[start : start + ROWS_AT_ONCE]
+                rows = await rows_in(connection, KNOWN_ALERT, alerts.c.fingerprint, portion)
+                known |= {row.fingerprint: known_alert(row) for row in rows}
+        return known
 
     async def candidates(self, since: datetime) -> list[Incident]:
         """Return every open incident, and those resolved or closed after `since`, oldest first."""
@@ -75,13 +79,13 @@ class SqlIngestion:
         if self._is_committed:
             raise Conflict("this ingestion was committed already")
         now = self._clock.now()
+        rows = AlertRows(outcome.links, outcome.alerts)
         async with self._lock.write() as connection:
             await self._write_incidents(connection, outcome.incidents)
-            await upsert_links(connection, self._database, outcome.links, outcome.alerts)
-            await upsert_alerts(connection, self._database, outcome.alerts)
+            await rows.write(connection, self._database)
             await wake_all(connection, self._database, outcome.wake, now)
-            await remove_items(connection, self.items, outcome.rejected, now)
-            await append_events(connection, outcome.events)
+            await remove_items(connection, self._database, self.items, outcome.rejected, now)
+            await append_events(connection, self._database, outcome.events)
         self._is_committed = True
 
     async def _write_incidents(
@@ -98,7 +102,7 @@ class SqlIngestion:
         old = [incident for incident in changed if key_text(incident.id) in stored]
         for incident in old:
             _require_version(incident, stored[key_text(incident.id)])
-        await insert_incidents(connection, new)
+        await insert_incidents(connection, self._database, new)
         await _replace_all(connection, self._database, old)
         if numbers := [number for i in new if (number := parse_incident_key(i.key)) is not None]:
             await set_last_number(connection, max(*numbers, await last_number(connection)))
@@ -117,11 +121,6 @@ async def _replace_all(
     connection: AsyncConnection, database: Database, changed: Sequence[Incident]
 ) -> None:
     """Replace incidents whose versions were compared under the incident lock."""
-    if not changed:
-        return
-    rows = [row_of(i.model_copy(update={"version": i.version + 1})) for i in changed]
-    statement = database.insert(incidents)
-    fresh = {name: statement.excluded[name] for name in rows[0] if name != "id"}
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["id"], set_=fresh), rows
-    )
+    rows = {i.id: row_of(i.model_copy(update={"version": i.version + 1})) for i in changed}
+    replaced = set(incidents.columns.keys()) - {"id", "number"}
+    await database.upsert(connection, incidents, list(rows.values()), sorted(replaced))

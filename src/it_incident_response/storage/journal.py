@@ -45,7 +45,7 @@ class JournalPart(StorePart):
             except IntegrityError as error:
                 reason = "is in the journal already, or its incident is gone"
                 raise Conflict(f"step {execution.key!r} {reason}") from error
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
 
     async def advance(self, execution: Execution, expected: StepState, events: Events) -> None:
         """Replace a row whose state is `expected`; raises `Conflict` if it is another."""
@@ -59,7 +59,7 @@ class JournalPart(StorePart):
             done = await connection.execute(update(executions).where(is_as_expected).values(row))
             if done.rowcount != 1:
                 raise Conflict(await _why_not(connection, execution, expected))
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
 
     async def executions_of(self, incident_id: IncidentId) -> list[Execution]:
         """Return the incident's rows, oldest first."""
@@ -120,7 +120,7 @@ class JournalPart(StorePart):
         """Store a verification."""
         async with self._database.write() as connection:
             await connection.execute(insert(verifications), [owned_row(verification)])
-            await append_events(connection, events)
+            await append_events(connection, self._database, events)
 
     async def verifications_of(self, incident_id: IncidentId) -> list[Verification]:
         """Return all verifications of an incident, oldest first."""

@@ -1,19 +1,38 @@
 """PostgreSQL, through psycopg: row locks, and an advisory lock where all of iir takes turns."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Table, cast, event, func, select, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Table,
+    TableValuedAlias,
+    Text,
+    bindparam,
+    cast,
+    event,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.types import TypeEngine
 
 from it_incident_response.errors import ConfigError
-from it_incident_response.storage.database import Database, Exclusive
+from it_incident_response.storage.database import Database, Exclusive, Rows, or_replace
 from it_incident_response.storage.failures import translated
 from it_incident_response.storage.tables import metadata
 
+ROW_OVERHEAD_BYTES = 100
+"""Row header, page share and index entries of one row, roughly."""
 CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 30
 IDLE_LIMIT_S = 120
@@ -119,9 +138,30 @@ class PostgresqlDatabase(Database):
             await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             yield connection
 
-    def insert(self, table: Table) -> postgresql.Insert:
-        """Return PostgreSQL's INSERT."""
-        return postgresql.insert(table)
+    async def insert(self, connection: AsyncConnection, table: Table, rows: Rows) -> None:
+        """Insert all rows by one statement."""
+        if rows:
+            await connection.execute(_insert(table, rows))
+
+    async def upsert(
+        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+    ) -> None:
+        """Insert or replace all rows by one statement."""
+        if rows:
+            statement = _insert(table, rows)
+            upsert = or_replace(statement, table, replaced)
+            await connection.execute(upsert)
+
+    async def replace(
+        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+    ) -> int:
+        """Update all rows by one statement."""
+        if not rows:
+            return 0
+        given = _as_table(table, rows)
+        keys = [column == given.c[column.name] for column in table.primary_key]
+        statement = update(table).where(*keys).values({name: given.c[name] for name in replaced})
+        return (await connection.execute(statement)).rowcount
 
     def contains(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
         """Compare with `strpos`, which knows no wildcards."""
@@ -165,8 +205,32 @@ class PostgresqlDatabase(Database):
                     await connection.execute(text(f'VACUUM (ANALYZE) "{table.name}"'))
 
 
-ROW_OVERHEAD_BYTES = 100
-"""Row header, page share and index entries of one row, roughly."""
+def _as_table(table: Table, rows: Rows) -> TableValuedAlias:
+    """Return rows as `unnest` of one array a column: a thousand rows cost as little as one."""
+    names = list(rows[0])
+    arrays = [
+        cast(
+            bindparam(None, [row[name] for row in rows], type_=ARRAY(table.c[name].type)),
+            ARRAY(_plain(table.c[name].type)),
+        )
+        for name in names
+    ]
+    return func.unnest(*arrays).table_valued(*names, name="given").render_derived()
+
+
+def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the bare type: an array's elements have neither collation nor Python's side."""
+    for bare in (LargeBinary, Text, BigInteger, Integer):
+        if isinstance(getattr(kind, "impl_instance", kind), bare):
+            return bare()
+    raise TypeError(f"no array of {kind!r} is known")
+
+
+def _insert(table: Table, rows: Rows) -> postgresql.Insert:
+    given = _as_table(table, rows)
+    names = list(rows[0])
+    query = select(*(given.c[name] for name in names))
+    return postgresql.insert(table).from_select(names, query)
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -128,7 +128,7 @@ class RetentionPart(StorePart):
 
     async def _remove(self, selection: _Selection, event: AuditEvent, older_than: datetime) -> None:
         async with self._database.write() as connection:
-            await append_events(connection, [event])
+            await append_events(connection, self._database, [event])
         while await self._remove_rejected(older_than):
             pass
         for batch in _batches(selection.incidents):

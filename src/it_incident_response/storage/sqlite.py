@@ -2,18 +2,28 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, cast, event, func
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Table,
+    bindparam,
+    cast,
+    event,
+    func,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from it_incident_response.errors import ConfigError, StoreUnavailable
-from it_incident_response.storage.database import Database, Exclusive, Transaction
+from it_incident_response.storage.database import Database, Exclusive, Rows, Transaction, or_replace
 from it_incident_response.storage.failures import translated
 from it_incident_response.storage.file_lock import FileLock
 
@@ -111,9 +121,34 @@ class SqliteDatabase(Database):
         async with self.write() as connection:
             yield connection
 
-    def insert(self, table: Table) -> sqlite.Insert:
-        """Return SQLite's INSERT."""
-        return sqlite.insert(table)
+    async def insert(self, connection: AsyncConnection, table: Table, rows: Rows) -> None:
+        """Insert row by row, which costs no round trip here."""
+        if rows:
+            await connection.execute(sqlite.insert(table), list(rows))
+
+    async def upsert(
+        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+    ) -> None:
+        """Insert or replace row by row."""
+        if rows:
+            statement = sqlite.insert(table)
+            upsert = or_replace(statement, table, replaced)
+            await connection.execute(upsert, list(rows))
+
+    async def replace(
+        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+    ) -> int:
+        """Update row by row."""
+        if not rows:
+            return 0
+        keys = [column == bindparam(f"key_{column.name}") for column in table.primary_key]
+        statement = update(table).where(*keys).values({n: bindparam(f"new_{n}") for n in replaced})
+        given = [
+            {f"key_{column.name}": row[column.name] for column in table.primary_key}
+            | {f"new_{name}": row[name] for name in replaced}
+            for row in rows
+        ]
+        return (await connection.execute(statement, given)).rowcount
 
     def contains(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
         """Compare with `instr`, which knows no wildcards."""

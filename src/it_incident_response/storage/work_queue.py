@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.ids import IncidentId
-from it_incident_response.storage.database import Database
+from it_incident_response.storage.database import ROWS_AT_ONCE, Database
 from it_incident_response.storage.encoding import key_text
 from it_incident_response.storage.part import StorePart
 from it_incident_response.storage.tables import work
@@ -17,15 +17,13 @@ async def wake_all(
     connection: AsyncConnection, database: Database, which: Sequence[IncidentId], at: datetime
 ) -> None:
     """Make incidents due at `at`, or earlier if they are due earlier already."""
-    if not which:
-        return
-    statement = database.insert(work)
-    earlier = case((work.c.due_at < statement.excluded.due_at, work.c.due_at))
-    fresh = {"due_at": func.coalesce(earlier, statement.excluded.due_at)}
-    rows = [{"incident_id": key_text(incident), "due_at": at} for incident in dict.fromkeys(which)]
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["incident_id"], set_=fresh), rows
-    )
+    ids = sorted({key_text(incident) for incident in which})
+    rows = [{"incident_id": incident, "due_at": at} for incident in ids]
+    await database.upsert(connection, work, rows, replaced=())
+    is_later = or_(work.c.due_at.is_(None), work.c.due_at > at)
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        portion = work.c.incident_id.in_(ids[start : start + ROWS_AT_ONCE])
+        await connection.execute(update(work).where(portion, is_later).values(due_at=at))
 
 
 class WorkPart(StorePart):
