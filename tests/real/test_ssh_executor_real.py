@@ -392,7 +392,7 @@ async def test_a_renewal_runs_the_unit(web: Host, executor: SshExecutor) -> None
         assert outcome.succeeded, outcome
         assert stamp.read_text() != was
         probe = await executor.probe(RENEW, before=before.outputs)
-        assert probe.took_effect is not False, probe
+        assert probe.took_effect is None  # systemd forgets a finished unit that nothing refers to
 
 
 async def test_through_a_jump_host(web: Host, boot_host: BootHost, tmp_path: Path) -> None:
