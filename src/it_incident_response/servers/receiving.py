@@ -23,6 +23,8 @@ Reader = Callable[[bytes, datetime], object]
 
 READ_IN_THREAD_BYTES = 200_000
 """Above it a body is checked in a thread, so that the small ones need not wait for it."""
+DISCARD_BYTES_MAX = 100_000_000
+DISCARD_WITHIN_S = 3.0
 _RETRY_AFTER_S = "5"
 _LENGTH_DIGITS_MAX = 15
 
@@ -51,6 +53,7 @@ class Receiving:
         try:
             size_bytes = await self._take(request, source, media_types)
         except Refusal as refusal:
+            await _discard_body(request)
             response = self._refused(request, source, refusal)
         except ClientDisconnect:
             response = Response(status_code=400)  # Nobody reads it; nothing was acknowledged.
@@ -108,7 +111,7 @@ class Receiving:
         try:
             if len(body) <= READ_IN_THREAD_BYTES:
                 return reader(body, now)
-            async with self._big_bodies:  # One at a time: decoded, a body takes ten times its size.
+            async with self._big_bodies:  # One at a time: decoded, a body takes twenty times its size.
                 return await asyncio.to_thread(reader, body, now)
         except InputRejected as error:
             detail, hint = error.message, error.hint
@@ -124,9 +127,28 @@ class Receiving:
             int(refusal.status),
             refusal.status.phrase,
         )
-        # The rest of the body is not read: the connection cannot be used again.
+        # Of the body there may be more than was discarded: the connection cannot be used again.
         refusal.headers.setdefault("connection", "close")
         return problem_response(refusal)
+
+
+async def _discard_body(request: Request) -> None:
+    """Read what is left of the body and forget it, within bounds.
+
+    A connection that is closed while its client still sends is reset, and many clients then report
+    a broken connection instead of the answer. Who waits for `100 Continue` sends nothing.
+    """
+    if request.headers.get("expect", "").lower() == "100-continue":
+        return
+    size_bytes = 0
+    try:
+        async with asyncio.timeout(DISCARD_WITHIN_S):
+            async for chunk in request.stream():
+                size_bytes += len(chunk)
+                if size_bytes > DISCARD_BYTES_MAX:
+                    return
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return  # Late, gone, or read to its end already: the answer is sent in any case.
 
 
 def _check_form(request: Request, media_types: frozenset[str]) -> None:
