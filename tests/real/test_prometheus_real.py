@@ -313,6 +313,28 @@ async def test_no_errors_since_a_restart_is_recovery(client, app, eventually):
     await eventually(recovered, 25, "errors to be over")
 
 
+async def test_errors_that_end_because_the_service_is_dead_are_not_over(client, app, eventually):
+    counted = 0
+
+    async def errors_fire():
+        nonlocal counted
+        counted += 20
+        app.metrics = HEALTHY + f'http_requests_total{{code="500"}} {counted}\n'
+        return await firing(client, "Errors")
+
+    await eventually(errors_fire, 20, "errors")
+    (errors,) = await firing(client, "Errors")
+    app.metrics = None
+
+    async def rate_has_ended():
+        reading = await client.condition(errors)
+        assert reading.holds is not False, "a dead service has not recovered"
+        return reading.holds is None
+
+    await eventually(rate_has_ended, 25, "the rate to end")
+    app.metrics = HEALTHY
+
+
 async def test_hostile_labels_are_only_text(client, app, eventually):
     escaped = HOSTILE.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     app.metrics = HEALTHY + f'odd{{label="{escaped}"}} 1\n'

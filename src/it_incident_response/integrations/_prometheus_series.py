@@ -97,13 +97,20 @@ class SeriesReader:
     ) -> _Found:
         targets = [t for t in targets_of(entity, self._inventory) if t.label in labels]
 
-        async def names(target: Target) -> tuple[Target, Collection[str]]:
+        async def names(wanted: Sequence[Target]) -> Collection[str]:
+            selectors = [f"{{{target.matcher}}}" for target in wanted]
             async with gate:
-                selector = f"{{{target.matcher}}}"
-                found = await self._api.label_values("__name__", [selector], request.window)
-            return target, frozenset(found)
+                return frozenset(
+                    await self._api.label_values("__name__", selectors, request.window)
+                )
 
-        metrics = [item for item in await asyncio.gather(*map(names, targets)) if item[1]]
+        # One question for all ways to name it: about most neighbours nothing is stored at all.
+        everything = await names(targets) if targets else ()
+        if len(targets) == 1 or not everything:
+            metrics = [(target, everything) for target in targets if everything]
+        else:
+            each = await asyncio.gather(*(names([target]) for target in targets))
+            metrics = [item for item in zip(targets, each, strict=True) if item[1]]
         jobs: Sequence[str] = ()
         if server.has_several_intervals and metrics:
             selectors = [f"{{{target.matcher}}}" for target, _ in metrics]

@@ -135,7 +135,7 @@ def _candidate(name: str, signal: Signal, template: str) -> Candidate:
         if unknown or "$target" not in template:
             raise NotTakenApart("it needs $target, and no other placeholder but $window")
         query = _substituted(template, {"target": 'job="x"', "window": "5m"})
-        needs = needs_of(parsed(query), lambda selector, _: _metric_name(selector))
+        needs = needs_of(parsed(query), _metric_name)
     except NotTakenApart as error:
         raise ConfigError(f"the query catalogue {name}, {signal}: {template!r}: {error}") from error
     return Candidate(template, needs)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 _ALWAYS_TELLING = frozenset({"absent", "absent_over_time"})
 
-Leaf = Callable[[Any, timedelta | None], str]
-"""Names what a vector selector needs; the time span is that of a range selector."""
+Leaf = Callable[[Any], str]
+"""Names what a vector selector needs, also one inside a range selector."""
 
 
 class NotTakenApart(ValueError):
@@ -58,9 +57,9 @@ def needs_of(node: Any, leaf: Leaf) -> Needs:
 
     match node:
         case ast.VectorSelector():
-            return Needs(name=leaf(node, None))
+            return Needs(name=leaf(node))
         case ast.MatrixSelector():
-            return Needs(name=leaf(node.vector_selector, node.range))
+            return Needs(name=leaf(node.vector_selector))
         case ast.BinaryExpr():
             return _needs_of_operator(node, leaf)
     return Needs(parts=tuple(needs_of(operand, leaf) for operand in _operands(node)))

@@ -42,14 +42,18 @@ def presence_needs(
         for name, value in labels.items()
         if name != "alertname" and name not in ignored and name not in OUTCOME_LABELS
     }
-    needs = needs_of(parsed(expression), lambda selector, span: _presence(selector, span, own))
+    needs = needs_of(parsed(expression), lambda selector: _presence(selector, own))
     if sum(1 for _ in needs.names()) > SELECTORS_MAX:
         raise NotTakenApart(f"it has more than {SELECTORS_MAX} selectors")
     return needs
 
 
-def _presence(selector: Any, span: timedelta | None, labels: Mapping[str, str]) -> str:
-    """Return a query that gives something if the metric exists for these labels."""
+def _presence(selector: Any, labels: Mapping[str, str]) -> str:
+    """Return a query that gives something if the metric exists for these labels now.
+
+    Now, also for a range: a rate over five minutes falls to nothing while its process lies dead,
+    and the samples from before its death must not vouch for it.
+    """
     if selector.at is not None or selector.matchers.or_matchers:
         raise NotTakenApart("it uses @ or alternative matchers")
     parts = [f"__name__={promql_string(selector.name)}"] if selector.name else []
@@ -60,10 +64,7 @@ def _presence(selector: Any, span: timedelta | None, labels: Mapping[str, str]) 
     ]
     parts += [matcher(name, "=~", f"{exact_regex(value)}|") for name, value in labels.items()]
     offset = f" offset {_duration(selector.offset)}" if selector.offset else ""
-    inside = f"{{{','.join(parts)}}}"
-    if span is None:
-        return f"count({inside}{offset})"
-    return f"count(present_over_time({inside}[{_duration(span)}]{offset}))"
+    return f"count({{{','.join(parts)}}}{offset})"
 
 
 def _operator(operator: Any) -> str:

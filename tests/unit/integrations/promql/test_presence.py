@@ -19,10 +19,7 @@ def names(expression: str, labels=LABELS, ignored=()) -> list[str]:
     [
         ("up == 0", [f'count({{__name__="up",{OWN}}})']),
         ('up{job="node"} == 0', [f'count({{__name__="up",job="node",{OWN}}})']),
-        (
-            "rate(errors_total[5m]) > 1",
-            [f'count(present_over_time({{__name__="errors_total",{OWN}}}[300000ms]))'],
-        ),
+        ("rate(errors_total[5m]) > 1", [f'count({{__name__="errors_total",{OWN}}})']),
         ("x offset 1h > 1", [f'count({{__name__="x",{OWN}}} offset 3600000ms)']),
         ("x offset -1m > 1", [f'count({{__name__="x",{OWN}}} offset -60000ms)']),
         ('{__name__=~"a.*"} > 1', [f'count({{__name__=~"a.*",{OWN}}})']),
