@@ -111,7 +111,7 @@ class Receiving:
         try:
             if len(body) <= READ_IN_THREAD_BYTES:
                 return reader(body, now)
-            async with self._big_bodies:  # One at a time: decoded, a body takes twenty times its size.
+            async with self._big_bodies:  # One at a time: checking takes 20 times its size.
                 return await asyncio.to_thread(reader, body, now)
         except InputRejected as error:
             detail, hint = error.message, error.hint
