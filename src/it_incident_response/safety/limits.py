@@ -11,15 +11,15 @@ from it_incident_response.domain.plan import PlanStep
 from it_incident_response.ports import FleetHistory
 from it_incident_response.safety.site import Site
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 
 
 class Limits(Value):
     """Upper bounds over the last hour; a limit is never waived by an approval."""
 
-    max_actions_per_hour: int = Field(default=20, ge=0, le=10_000)
+    max_actions_per_hour: int = Field(default=20, ge=0, le=10_000, strict=True)
     """Changes begun in an hour, everywhere; 0 forbids every change."""
-    max_actions_per_target_per_hour: int = Field(default=3, ge=0, le=10_000)
+    max_actions_per_target_per_hour: int = Field(default=3, ge=0, le=10_000, strict=True)
     """Changes begun in an hour on one target: a fourth restart heals nothing more."""
     max_fleet_share: Share = 0.5
     """Share of an environment's hosts acted on within an hour; one action is always possible,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StrictBool, StringConstraints, model_validator
 
 from it_incident_response.domain.action import Risk
 from it_incident_response.domain.diagnosis import Verdict
@@ -85,7 +85,9 @@ class Conditions(Value):
     risk_at_least: Risk | None = None
     risk_at_most: Risk | None = None
     severities: tuple[Severity, ...] = ()
-    confidence_at_least: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    confidence_at_least: (
+        Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)] | None
+    ) = None
     verdict_at_least: Verdict | None = None
     during: tuple[Name, ...] = ()
     """Names of windows of which one must be open."""
@@ -101,7 +103,7 @@ class PolicyRule(Value):
     effect: Effect
     approvers: tuple[Name, ...] = ()
     """Roles of which the approver needs one; empty: anybody who has any role."""
-    waivable: bool = True
+    waivable: StrictBool = True
     """False: asked even if the configuration says that no approval is required."""
     reason: str = Field(default="", max_length=500)
 
@@ -120,7 +122,7 @@ class Policy(Value):
     version: Literal[1] = 1
     roles: Mapping[Name, tuple[Member, ...]] = {}
     """Role to people; `*` means every person (never an agent)."""
-    self_approval: bool = False
+    self_approval: StrictBool = False
     """Whether the person who asked for a plan may approve it."""
     forbidden_hosts: tuple[Glob, ...] = ()
     limits: Limits = Limits()

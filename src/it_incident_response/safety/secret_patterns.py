@@ -9,10 +9,13 @@ _I = re.IGNORECASE
 _NAMES = (
     r"(?:password|passwd|passphrase|pwd|secret|token|credentials?|set-cookie|cookie|"
     r"(?:proxy-)?authorization|"
-    r"(?:api|access|private|secret|account|encryption|signing|session|auth)[_-]?(?:key|secret|id)|"
+    r"(?:api|access|private|secret|account|encryption|signing)[_-]?(?:key|secret)|"
+    r"(?:session|auth)[_-]?(?:key|secret|id)|"
     r"(?:auth|session)[_-]?token)"
     r"(?:[_-]?(?:value|hash|b64|base64|key|id|[0-9]{1,3}))?"
 )
+_NAME_HINTS = ("pass", "pwd", "secret", "token", "credential", "cookie", "auth", "key", "session")
+"""Each name has one of them: most texts have none, and need not be searched for names."""
 _VALUE = (
     r"(?!\[redacted:)(?:"
     r"\\++\"[^\"\\]*+\\++\"|"  # JSON within JSON: \"...\"
@@ -70,8 +73,9 @@ def redact_patterns(text: str) -> str:
     text = _redact_private_keys(text) if "-----begin " in lowered else text
     text = _URL.sub(r"\1[redacted:password]@", text) if "://" in lowered else text
     text = _COOKIES.sub(r"\1[redacted:cookie]", text) if "cookie" in lowered else text
-    text = _ASSIGNED.sub(_redact_assigned, text)
-    text = _OPTION.sub(_redact_assigned, text) if "-" in lowered else text
+    if any(hint in lowered for hint in _NAME_HINTS):
+        text = _ASSIGNED.sub(_redact_assigned, text)
+        text = _OPTION.sub(_redact_assigned, text) if "-" in lowered else text
     text = _BEARER.sub(_redact_bearer, text) if "bearer" in lowered else text
     text = _BASIC.sub(_redact_basic, text) if "basic" in lowered else text
     text = _JWT.sub("[redacted:token]", text) if "eyj" in lowered else text

@@ -129,10 +129,15 @@ async def test_a_dry_run_rehearses_every_step_and_does_not_bar_the_real_one(worl
     world.flags = real
     row = await world.gate.run_step(plan, plan.steps[0])
     assert (row.state, row.attempt) == (StepState.FINISHED, 2)
-    with pytest.raises(ActionError, match="wait for step 1"):
-        world.flags = ExecutionFlags(execute_real=True, dry_run=False)
-        other = await world.approved("web-3", "web-4")
-        await world.gate.run_step(other, other.steps[1])
+
+
+async def test_a_rehearsed_step_is_no_base_for_a_real_one(world: World) -> None:
+    real, world.flags = world.flags, ExecutionFlags()
+    plan = await world.approved("web-1", "web-2")
+    await world.gate.run_step(plan, plan.steps[0])
+    world.flags = real
+    with pytest.raises(ActionError, match="wait for step 1: it is dry_run"):
+        await world.gate.run_step(plan, plan.steps[1])
 
 
 async def test_flags_default_to_changing_nothing() -> None:
