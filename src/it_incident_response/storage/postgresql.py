@@ -1,20 +1,22 @@
 """PostgreSQL, through psycopg: row locks, and an advisory lock where all of iir takes turns."""
 
+import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import (
-    ARRAY,
+    JSON,
     BigInteger,
     ColumnElement,
     Integer,
     LargeBinary,
     Table,
-    TableValuedAlias,
     Text,
-    bindparam,
     cast,
+    column,
     event,
     func,
     select,
@@ -29,7 +31,7 @@ from sqlalchemy.types import TypeEngine
 from it_incident_response.errors import ConfigError
 from it_incident_response.storage.database import Database, Exclusive, Rows, or_replace
 from it_incident_response.storage.failures import translated
-from it_incident_response.storage.tables import metadata
+from it_incident_response.storage.tables import metadata, microseconds
 
 ROW_OVERHEAD_BYTES = 100
 """Row header, page share and index entries of one row, roughly."""
@@ -159,8 +161,8 @@ class PostgresqlDatabase(Database):
         if not rows:
             return 0
         given = _as_table(table, rows)
-        keys = [column == given.c[column.name] for column in table.primary_key]
-        statement = update(table).where(*keys).values({name: given.c[name] for name in replaced})
+        keys = [key == given[key.name] for key in table.primary_key]
+        statement = update(table).where(*keys).values({name: given[name] for name in replaced})
         return (await connection.execute(statement)).rowcount
 
     def contains(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
@@ -205,31 +207,51 @@ class PostgresqlDatabase(Database):
                     await connection.execute(text(f'VACUUM (ANALYZE) "{table.name}"'))
 
 
-def _as_table(table: Table, rows: Rows) -> TableValuedAlias:
-    """Return rows as `unnest` of one array a column: a thousand rows cost as little as one."""
-    names = list(rows[0])
-    arrays = [
-        cast(
-            bindparam(None, [row[name] for row in rows], type_=ARRAY(table.c[name].type)),
-            ARRAY(_plain(table.c[name].type)),
-        )
-        for name in names
-    ]
-    return func.unnest(*arrays).table_valued(*names, name="given").render_derived()
+def _as_table(table: Table, rows: Rows) -> dict[str, ColumnElement[Any]]:
+    """Return the columns of `rows`, sent as one JSON text.
+
+    A thousand rows cost one round trip, and writing JSON is several times faster than the driver's
+    arrays, which escape each quote of each body in Python.
+    """
+    kinds = {name: _plain(table.c[name].type) for name in rows[0]}
+    content = orjson.dumps([{n: _jsonable(value) for n, value in row.items()} for row in rows])
+    given = (
+        func.json_to_recordset(cast(content.decode(), Text).cast(JSON))
+        .table_valued(*(column(name, _sent(kind)) for name, kind in kinds.items()), name="given")
+        .render_derived(with_types=True)
+    )
+    return {
+        name: func.decode(given.c[name], "base64") if _is_binary(kind) else given.c[name]
+        for name, kind in kinds.items()
+    }
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return microseconds(value) if isinstance(value, datetime) else value
 
 
 def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Return the bare type: an array's elements have neither collation nor Python's side."""
+    """Return the bare type, without collation and Python's side of it."""
     for bare in (LargeBinary, Text, BigInteger, Integer):
         if isinstance(getattr(kind, "impl_instance", kind), bare):
             return bare()
-    raise TypeError(f"no array of {kind!r} is known")
+    raise TypeError(f"{kind!r} is not known")
+
+
+def _is_binary(kind: TypeEngine[Any]) -> bool:
+    return isinstance(kind, LargeBinary)
+
+
+def _sent(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return Text() if _is_binary(kind) else kind
 
 
 def _insert(table: Table, rows: Rows) -> postgresql.Insert:
     given = _as_table(table, rows)
     names = list(rows[0])
-    query = select(*(given.c[name] for name in names))
+    query = select(*given.values())
     return postgresql.insert(table).from_select(names, query)
 
 
