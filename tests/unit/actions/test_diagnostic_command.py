@@ -170,5 +170,8 @@ def test_a_result_becomes_evidence() -> None:
     finding = look.finding(result)
     assert finding.facts == {"ActiveState": "failed"}
     assert finding.entity == Entity(EntityKind.SERVICE, "web-1/a.service")
+    assert look.checks() == ()
+    of_host = RunDiagnosticCommand(host="web-1", command=C.UPTIME).finding(result)
+    assert of_host.entity == Entity(EntityKind.HOST, "web-1")
     failed = look.finding(result.model_copy(update={"exit_status": 1}))
     assert failed.facts == {}

@@ -48,6 +48,35 @@ def test_a_restart_is_proven_by_another_invocation(
     assert RESTART.took_effect(after, before) is expected
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("LoadState=not-found\nActiveState=inactive\n", "checkout.service does not exist there"),
+        ("ActiveState=failed\nSubState=failed\n", "checkout.service is failed (failed)"),
+        ("", "checkout.service is in an unknown state"),
+        (
+            "ActiveState=active\nActiveEnterTimestamp=Mon\nNRestarts=4\n",
+            "checkout.service is active since Mon; systemd restarted it 4 times by itself",
+        ),
+    ],
+)
+def test_the_state_is_told_in_words(state: str, expected: str) -> None:
+    assert RESTART.describe_probe((state,)) == expected
+    assert RESTART.describe_preview((state,)) == (expected,)
+
+
+def test_a_unit_that_systemd_forgot_tells_nothing() -> None:
+    forgotten = _state(
+        ActiveState="inactive", InvocationID="", MainPID="0", ActiveEnterTimestampMonotonic="0"
+    )
+    assert RENEW.took_effect(forgotten, forgotten) is None
+
+
+def test_sizes_are_told_in_units() -> None:
+    (note, *_) = CLEAN.describe_preview((f"{3 * 2**40}\t/srv/data/cache/x//\n",))
+    assert note == "1 files, 3.0 TiB, would be deleted from /srv/data/cache"
+
+
 def test_a_restart_is_not_repeated_on_suspicion() -> None:
     assert not RestartService.is_idempotent
     assert not RenewCertificate.is_idempotent

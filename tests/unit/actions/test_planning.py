@@ -150,6 +150,12 @@ def test_an_instance_stands_for_what_the_inventory_says_it_is() -> None:
     assert _units(_plan(_diagnosis(RESTART, entity=instance))) == ["web-1/payments.service"]
 
 
+def test_an_unknown_device_falls_back_to_the_affected_systems() -> None:
+    pod = Entity(EntityKind.POD, "checkout-7d9f")
+    assert _units(_plan(_diagnosis(RESTART, entity=pod), WEB_2)) == ["web-2/checkout.service"]
+    assert len(_units(_plan(_diagnosis(RESTART, entity=pod), CHECKOUT))) == MAX_STEPS
+
+
 def test_a_host_alone_is_enough_only_if_it_runs_one_service() -> None:
     assert _units(_plan(_diagnosis(RESTART), WEB_2)) == ["web-2/checkout.service"]
     assert _plan(_diagnosis(RESTART), WEB_1) is None

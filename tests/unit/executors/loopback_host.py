@@ -7,10 +7,11 @@ the file `sudoers` lists, its `systemctl` keeps one unit's state in files.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -51,6 +52,8 @@ class LoopbackHost:
     port: int = 0
     connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
     logins: int = 0
+    refusal: Callable[[], Any] | None = None
+    """What answers a request for a session in place of the shell."""
 
     @property
     def key(self) -> Path:
@@ -136,6 +139,11 @@ async def loopback_host(folder: Path) -> AsyncIterator[LoopbackHost]:
         def auth_completed(self) -> None:
             host.logins += 1
 
+        def session_requested(self) -> Any:
+            if host.refusal is not None:
+                return host.refusal()
+            return asyncssh.SSHServerProcess(serve, None, 0, False)
+
         def connection_requested(self, *_: object) -> bool:
             return True  # a jump host passes connections on
 
@@ -149,7 +157,6 @@ async def loopback_host(folder: Path) -> AsyncIterator[LoopbackHost]:
         server_factory=Server,
         server_host_keys=[host_key],
         authorized_client_keys=str(folder / "authorized_keys"),
-        process_factory=serve,
         encoding=None,
         line_editor=False,
     )

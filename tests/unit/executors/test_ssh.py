@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import asyncssh
@@ -219,6 +219,56 @@ async def test_a_key_may_be_tried_again_if_nothing_was_started(web: LoopbackHost
     assert (await executor.execute(RESTART, key="k")).succeeded
     assert web.restarts == 1
     await executor.close()
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (lambda: False, "Session refused"),
+        (asyncssh.SSHServerSession, "Session request failed"),
+        (_never, "no channel was opened within 0.3 s"),
+    ],
+    ids=["channel", "command", "silence"],
+)
+async def test_a_refused_session_is_no_doubt_nothing_was_started(
+    web: LoopbackHost, refusal: Callable[[], object], reason: str
+) -> None:
+    executor = web.executor(command_timeout_s=0.3)
+    web.refusal = refusal
+    with pytest.raises(ConnectorUnavailable, match=f"did not run .*: {reason}"):
+        await executor.execute(RESTART, key="k")
+    web.refusal = None
+    assert (await executor.execute(RESTART, key="k")).succeeded
+    await executor.close()
+
+
+_WAIT_AFTER_RESTART = """#!/bin/sh
+cd $HOST_DIR; echo x >>restarts; while [ ! -e go ]; do sleep 0.01; done
+"""
+
+
+async def test_a_later_command_that_cannot_start_leaves_a_failed_outcome(
+    web: LoopbackHost, executor: SshExecutor, eventually: Eventually
+) -> None:
+    """Something was started: that must not look like "nothing happened"."""
+
+    class Twice(RestartService):
+        def commands(self) -> tuple[tuple[str, ...], ...]:
+            return super().commands() * 2
+
+    web.write_program("systemctl", _WAIT_AFTER_RESTART)
+    attempt = asyncio.ensure_future(executor.execute(Twice(host="web-1", unit=UNIT), key="k"))
+    await eventually(lambda: web.restarts == 1, 5, "the first command to have run")
+    web.refusal = lambda: False
+    (web.folder / "go").touch()
+    outcome = await attempt
+    assert not outcome.succeeded
+    assert "Session refused" in (outcome.error or "")
+    assert len(outcome.results) == web.restarts == 1
 
 
 async def test_one_connection_serves_many_commands(
