@@ -91,10 +91,10 @@ async def show(ctx: click.Context, approval: str, as_json: bool) -> None:
 @json_option
 @click.pass_context
 @run_async
-async def approve(ctx: click.Context, approval: str, /, **given: Any) -> None:
+async def approve(ctx: click.Context, /, **given: Any) -> None:
     """Let the plan of APPROVAL run, once, exactly as it is shown."""
     async with open_runtime(ctx) as runtime:
-        view = await _view(runtime, approval)
+        view = await _view(runtime, given["approval"])
         _require_digest(view.approval, given["digest"])
         if not given["yes"]:
             _print_view(view, as_json=False)
@@ -117,10 +117,10 @@ async def approve(ctx: click.Context, approval: str, /, **given: Any) -> None:
 @json_option
 @click.pass_context
 @run_async
-async def reject(ctx: click.Context, approval: str, /, **given: Any) -> None:
+async def reject(ctx: click.Context, /, **given: Any) -> None:
     """Keep the plan of APPROVAL from running; the incident is handed to a human."""
     async with open_runtime(ctx) as runtime:
-        found = await runtime.store.approval(approval)
+        found = await runtime.store.approval(given["approval"])
         if not given["yes"]:
             click.confirm(f"Reject the plan of approval {found.id}?", abort=True, err=True)
         decided = await runtime.approvals.reject(
