@@ -20,6 +20,7 @@ from it_incident_response.domain.severity import Severity
 from it_incident_response.ports import FleetHistory
 from it_incident_response.safety.glob import Glob, matches
 from it_incident_response.safety.limits import Limits
+from it_incident_response.safety.located_yaml import parse_model, read_model
 from it_incident_response.safety.people import ANYBODY, person_name
 from it_incident_response.safety.site import Site
 from it_incident_response.safety.windows import Freeze, Name, WeeklyWindow
@@ -146,9 +147,12 @@ class Policy(Value):
     @classmethod
     def load(cls, path: Path) -> "Policy":
         """Read a policy file; raises `ConfigError` naming file and line."""
-        from it_incident_response.safety.policy_file import read_policy
+        return read_model(path, cls)
 
-        return read_policy(path)
+    @classmethod
+    def parse(cls, content: bytes, *, name: str) -> "Policy":
+        """Read a policy from YAML text; raises `ConfigError` naming `name` and line."""
+        return parse_model(content, cls, name=name)
 
     @classmethod
     def default(cls) -> "Policy":

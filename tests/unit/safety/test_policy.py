@@ -27,7 +27,6 @@ from it_incident_response.safety.glob import matches
 from it_incident_response.safety.limits import Limits
 from it_incident_response.safety.people import person_name
 from it_incident_response.safety.policy import Effect, Policy, PolicyContext, Ruling
-from it_incident_response.safety.policy_file import parse_policy
 from it_incident_response.safety.site import Site
 from tests.unit.safety.world import INVENTORY, T0
 
@@ -412,7 +411,7 @@ def test_what_a_role_without_people_and_an_unknown_action_look_like() -> None:
 )
 def test_mistakes_are_told_with_file_and_line(text: str, line: int | None, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_policy(text.encode(), name="p.yaml")
+        Policy.parse(text.encode(), name="p.yaml")
     message = str(caught.value)
     assert message.startswith("p.yaml" if line is None else f"p.yaml:{line}:"), message
     assert says in message
@@ -421,7 +420,7 @@ def test_mistakes_are_told_with_file_and_line(text: str, line: int | None, says:
 def test_several_mistakes_are_told_at_once() -> None:
     text = b"version: 3\nlimits:\n  max_actions_per_hour: no\nforbidden: []\n"
     with pytest.raises(ConfigError) as caught:
-        parse_policy(text, name="p.yaml")
+        Policy.parse(text, name="p.yaml")
     assert len(caught.value.message.splitlines()) == 3
 
 
@@ -442,5 +441,5 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 
 
 def test_a_time_of_day_without_quotes_means_what_it_says() -> None:
-    policy = parse_policy(b"windows:\n  w: {start: 22:00, end: 6:30}\n", name="p")
+    policy = Policy.parse(b"windows:\n  w: {start: 22:00, end: 6:30}\n", name="p")
     assert (policy.windows["w"].start, policy.windows["w"].end) == ("22:00", "06:30")

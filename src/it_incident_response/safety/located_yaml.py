@@ -1,13 +1,14 @@
 """Reads a policy from YAML so that every mistake is told with its file and line."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from it_incident_response.errors import ConfigError
-from it_incident_response.safety.policy import Policy
+
+M = TypeVar("M", bound=BaseModel)
 
 SIZE_LIMIT_BYTES = 1_000_000
 _DEPTH_LIMIT = 20
@@ -16,8 +17,8 @@ Location = tuple[str | int, ...]
 Lines = dict[Location, int]
 
 
-def read_policy(path: Path) -> Policy:
-    """Return the policy in `path`; raises `ConfigError` naming file and line."""
+def read_model(path: Path, model: type[M]) -> M:
+    """Return the model in the file at `path`; raises `ConfigError` naming file and line."""
     try:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT_BYTES + 1)
@@ -28,14 +29,14 @@ def read_policy(path: Path) -> Policy:
         ) from error
     if len(content) > SIZE_LIMIT_BYTES:
         raise ConfigError(f"policy: {str(path)!r} is larger than {SIZE_LIMIT_BYTES} bytes")
-    return parse_policy(content, name=str(path))
+    return parse_model(content, model, name=str(path))
 
 
-def parse_policy(content: bytes, *, name: str) -> Policy:
-    """Return the policy in a YAML text; `name` stands for the file in messages."""
+def parse_model(content: bytes, model: type[M], *, name: str) -> M:
+    """Return the model in a YAML text; `name` stands for the file in messages."""
     plain, lines = _compose(content, name)
     try:
-        return Policy.model_validate(plain)
+        return model.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(_explain(error, name, lines), hint="see docs/policy.md") from error
 
