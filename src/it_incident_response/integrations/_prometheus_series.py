@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.evidence import Signal, SignalSeries
 from it_incident_response.domain.inventory import Inventory
-from it_incident_response.errors import ConnectorRejected
+from it_incident_response.errors import ConnectorRejected, ConnectorReplyInvalid
 from it_incident_response.integrations._prometheus_api import NAME, PrometheusApi
 from it_incident_response.integrations._prometheus_origin import ServerFacts
 from it_incident_response.integrations._prometheus_wire import (
@@ -172,7 +172,10 @@ def rate_window_s(interval_s: float | None, step_s: float) -> float:
 def _signal_series(
     signal: Signal, entity: Entity, query: str, link: str, series: PromSeries
 ) -> SignalSeries | None:
-    times, values = finite_points(series)
+    try:
+        times, values = finite_points(series)
+    except ValueError as error:
+        raise ConnectorReplyInvalid(NAME, f"a sample is no number ({query})") from error
     if not times:
         return None
     return SignalSeries(

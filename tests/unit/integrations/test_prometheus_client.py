@@ -199,6 +199,18 @@ class TestCondition:
         assert (await server.client.condition(alert(long, instance="a"))).holds is True
         assert server.requests[0].method == "POST"
 
+    async def test_nothing_from_an_expression_that_is_not_judged_is_unknown(self):
+        server = FakePrometheus()
+        reading = await server.client.condition(alert("up @ 1000 == 0", instance="a"))
+        assert reading.holds is None
+        assert "cannot be told" in reading.detail
+
+    async def test_rules_that_may_not_be_read_are_an_error(self):
+        server = FakePrometheus()
+        server.rules = httpx.Response(403)
+        with pytest.raises(ConnectorRejected):
+            await server.client.condition(alert(instance="a"))
+
 
 class TestFiringAlerts:
     async def test_external_labels_are_added_as_prometheus_sends_them(self):
@@ -353,6 +365,53 @@ class TestSeries:
         (found,) = await series(server, Signal.MEMORY_USE)
         assert "MemFree" in found.query
         assert "many-to-many" in caplog.text
+
+    async def test_the_window_follows_the_jobs_that_scrape_the_thing(self):
+        server = FakePrometheus(external_labels={})
+        server.config = (
+            "global: {scrape_interval: 15s}\n"
+            "scrape_configs: [{job_name: fast, scrape_interval: 1s}, {job_name: slow}]"
+        )
+        server.metric_names[HOST_TARGET] = ["node_cpu_seconds_total"]
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            is_job = request.url.path == "/api/v1/label/job/values"
+            return success(["fast"]) if is_job else server._answer(request)
+
+        server.answers = [answer]
+        await series(server, Signal.CPU_USE)
+        assert server.asked("/api/v1/query_range") == [IDLE.replace("[300s]", "[20s]")]
+
+    async def test_a_given_interval_overrides_the_configuration(self):
+        server = FakePrometheus(scrape_interval_s=120)
+        server.metric_names[HOST_TARGET] = ["node_cpu_seconds_total"]
+        await series(server, Signal.CPU_USE)
+        assert server.asked("/api/v1/query_range") == [IDLE.replace("[300s]", "[480s]")]
+
+    async def test_candidates_without_a_number_give_way_to_the_next(self):
+        server = FakePrometheus()
+        server.metric_names[HOST_TARGET] = ["up"]
+        target = HOST_TARGET[1:-1]
+        server.queries[f"max(up{{{target}}})"] = [matrix("NaN")]
+        assert await series(server, Signal.UP) == ()
+        server.queries[f"max(up{{{target}}})"] = [matrix("0")]
+        (found,) = await series(server, Signal.UP)
+        assert set(found.values) == {0.0}
+
+    async def test_a_sample_that_is_text_is_an_invalid_reply(self):
+        server = FakePrometheus()
+        server.metric_names[HOST_TARGET] = ["node_cpu_seconds_total"]
+        server.queries[IDLE] = [matrix("0.1", "lots")]
+        with pytest.raises(ConnectorReplyInvalid, match="no number"):
+            await series(server, Signal.CPU_USE)
+
+    @pytest.mark.parametrize("status", [401, 403])
+    async def test_missing_rights_are_an_error_not_silence(self, status):
+        server = FakePrometheus()
+        server.metric_names[HOST_TARGET] = ["node_cpu_seconds_total"]
+        server.queries[IDLE] = httpx.Response(status)
+        with pytest.raises(ConnectorRejected):
+            await series(server, Signal.CPU_USE)
 
     async def test_one_series_found_for_two_things_is_told_once(self):
         server = FakePrometheus()
