@@ -233,9 +233,13 @@ def _component(labels: Mapping[str, str]) -> str | None:
     return _component_in(labels.get("job", "")) or _component_in(labels.get("service", ""))
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the lower-case words of a name: `HostOutOfDiskSpace` -> host, out, of, disk, space."""
+    return tuple(word.lower() for word in _WORD.findall(name[:NAME_LENGTH_MAX]))
+
+
 def _component_in(text: str) -> str | None:
-    words = (word.lower() for word in _WORD.findall(text[:NAME_LENGTH_MAX]))
-    found = {_BY_WORD[word] for word in words if word in _BY_WORD}
+    found = {_BY_WORD[word] for word in words_of(text) if word in _BY_WORD}
     return min(found, key=_COMPONENT_ORDER.__getitem__) if found else None
 
 
