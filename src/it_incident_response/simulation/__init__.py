@@ -2,12 +2,13 @@
 
 from it_incident_response.simulation.clock import PacedClock, VirtualClock
 from it_incident_response.simulation.executor import SimulatedExecutor
-from it_incident_response.simulation.faults import FAULTS
+from it_incident_response.simulation.faults import FAULTS, Fault
 from it_incident_response.simulation.ports_adapter import SimulatedSources
 from it_incident_response.simulation.world import SimulatedWorld
 
 __all__ = [
     "FAULTS",
+    "Fault",
     "PacedClock",
     "SimulatedExecutor",
     "SimulatedSources",

@@ -9,6 +9,7 @@ from it_incident_response.simulation.remedies import Deed
 from it_incident_response.simulation.world import SimulatedWorld
 
 _READ_ONLY = "run_diagnostic_command"
+_LOOK_S = 0.5
 
 
 class SimulatedExecutor:
@@ -36,8 +37,11 @@ class SimulatedExecutor:
         self._require_known(action)
         if key in self._outcomes:
             return self._outcomes[key]
-        outcome = await (self._read(action) if action.kind == _READ_ONLY else self._act(action))
+        # The outcome is kept before time passes: a second call meanwhile must not act again.
+        act = self._read if action.kind == _READ_ONLY else self._act
+        outcome, takes_s = act(action)
         self._outcomes[key] = outcome
+        await self._world.clock.sleep(takes_s)
         return outcome
 
     async def probe(self, action: Action, *, before: tuple[str, ...] | None = None) -> Probe:
@@ -56,20 +60,19 @@ class SimulatedExecutor:
             took_effect=took_effect, detail=detail[took_effect], results=results, outputs=outputs
         )
 
-    async def _read(self, action: Action) -> Outcome:
+    def _read(self, action: Action) -> tuple[Outcome, float]:
         results = self._look(action, action.commands())
         failed = [result for result in results if result.exit_status]
         error = failed[0].output if failed else None
-        return Outcome(succeeded=not failed, results=results, error=error)
+        return Outcome(succeeded=not failed, results=results, error=error), _LOOK_S
 
-    async def _act(self, action: Action) -> Outcome:
+    def _act(self, action: Action) -> tuple[Outcome, float]:
         deed = Deed(
             kind=action.kind,
             host=action.host,
             target=action.target.name,
             parameters=action.record().parameters,
         )
-        # The outcome is kept before time passes: a second call meanwhile must not act again.
         effect = self._world.perform(deed)
         commands = action.commands() or ((action.kind, action.target.name),)
         results = tuple(
@@ -81,9 +84,9 @@ class SimulatedExecutor:
             )
             for command in commands
         )
-        await self._world.clock.sleep(effect.takes_s)
         error = None if effect.succeeded else effect.output
-        return Outcome(succeeded=effect.succeeded, results=results, error=error)
+        outcome = Outcome(succeeded=effect.succeeded, results=results, error=error)
+        return outcome, effect.takes_s
 
     def _probe_service(self, action: Action, before: tuple[str, ...] | None) -> Probe:
         service = self._world.state.services.get(action.target.name)

@@ -98,8 +98,7 @@ def _node_values(state: State, host: Host, instances: list[Instance]) -> Iterato
     yield host.io_seconds
     yield from (host.network_bytes, 1.4 * host.network_bytes)
     yield from (host.network_errors, 0.0)
-    for _ in range(host.spec.cores):
-        yield from (host.cpu_seconds[mode] for mode in _MODES)
+    yield from [host.cpu_seconds[mode] for mode in _MODES] * host.spec.cores
     for mount in host.mounts:
         free = mount.size_bytes - mount.used_bytes
         files = mount.size_bytes / 16384
@@ -175,9 +174,9 @@ def _http_block(labels: Mapping[str, str], instance: Instance, state: State) -> 
         workers = instance.spec.workers * state.services[instance.spec.name].capacity
         return [
             *process.codes,
-            *process.buckets.tolist(),
+            *process.buckets,
             process.latency_sum_s,
-            float(process.buckets[-1]),
+            process.buckets[-1],
             instance.workers_busy,
             workers,
         ]

@@ -31,7 +31,8 @@ _BASE_ERROR_SHARE = 0.0006
 _BASE_CPU_SHARE = 0.04
 _POOL_WAIT_S = 3.0
 _QUEUE_WAIT_S = 2.0
-_BOUNDS = np.array(LATENCY_BUCKETS_S)
+_QUICK_BOUNDS = [bound**-SHAPE for bound in LATENCY_BUCKETS_S]
+_SLOW_BOUNDS = [bound**-SLOW_SHAPE for bound in LATENCY_BUCKETS_S]
 
 Noise = NDArray[np.float64]
 
@@ -168,8 +169,9 @@ def _slowness(state: State, instance: Instance) -> float:
 
 
 def _is_disk_full(state: State, instance: Instance) -> bool:
-    mount = state.hosts[instance.host].mount(instance.spec.data_mount)
-    return mount.used_share >= DISK_FULL_SHARE
+    host = state.hosts[instance.host]
+    full = [mount for mount in host.mounts if mount.used_share >= DISK_FULL_SHARE]
+    return bool(full) and host.mount(instance.spec.data_mount) in full
 
 
 def _disk_errors(state: State, instance: Instance) -> float:
@@ -219,7 +221,7 @@ def _call(state: State, instance: Instance, callee: Service, calls: float) -> fl
 
 def _any_of(share: float, calls: float) -> float:
     """Return the share of requests of which at least one of their calls is among `share`."""
-    return 1.0 - math.pow(1 - min(1.0, share), calls)
+    return 1.0 - math.pow(1 - min(1.0, share), calls) if share else 0.0
 
 
 def _wait(instance: Instance, share: float, seconds: float) -> None:
@@ -230,6 +232,8 @@ def _wait(instance: Instance, share: float, seconds: float) -> None:
 
 
 def _rtt(state: State, host: str, callee: Service) -> float:
+    if not state.link_delay_s:
+        return BASE_RTT_S
     up = [i.host for i in callee.instances if i.is_up]
     extra = sum(state.link_delay_s.get((host, other), 0.0) for other in up)
     return BASE_RTT_S + (extra / len(up) if up else 0.0)
@@ -304,12 +308,15 @@ def _count(instance: Instance, noise: float) -> None:
     missing = 0.01 * (total - failed)
     counts = (total - failed - missing, missing, failed - shed - timed_out, shed, timed_out)
     process.codes = [before + new for before, new in zip(process.codes, counts, strict=True)]
-    below = 1 / (1 + (max(instance.latency_s, 1e-6) / _BOUNDS) ** SHAPE)
-    if instance.slow_share:
-        slow = 1 / (1 + (instance.slow_s / _BOUNDS) ** SLOW_SHAPE)
-        below = (1 - instance.slow_share) * below + instance.slow_share * slow
-    process.buckets[:-1] += total * below
-    process.buckets[-1] += total
+    quick, held = total * (1 - instance.slow_share), total * instance.slow_share
+    power = max(instance.latency_s, 1e-6) ** SHAPE
+    added = [quick / (1 + power * inverse) for inverse in _QUICK_BOUNDS]
+    if held:
+        power = instance.slow_s**SLOW_SHAPE
+        slow = [held / (1 + power * inverse) for inverse in _SLOW_BOUNDS]
+        added = [one + other for one, other in zip(added, slow, strict=True)]
+    buckets = zip(process.buckets, (*added, total), strict=True)
+    process.buckets = [before + new for before, new in buckets]
     process.latency_sum_s += total * instance.mean_latency_s * 1.11
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from it_incident_response.simulation.shop import HostSpec, ServiceSpec, Shop
 
@@ -40,9 +39,7 @@ class Process:
     leaked_connections: float = 0.0
     spin_cores: float = 0.0
     codes: list[float] = field(default_factory=lambda: [0.0] * len(CODES))
-    buckets: NDArray[np.float64] = field(
-        default_factory=lambda: np.zeros(len(LATENCY_BUCKETS_S) + 1)
-    )
+    buckets: list[float] = field(default_factory=lambda: [0.0] * (len(LATENCY_BUCKETS_S) + 1))
     latency_sum_s: float = 0.0
     cpu_seconds: float = 0.0
 
@@ -131,7 +128,7 @@ class Service:
     @property
     def is_down(self) -> bool:
         """True while no instance answers."""
-        return not any(instance.is_up for instance in self.instances)
+        return not any([instance.is_up for instance in self.instances])
 
 
 @dataclass
@@ -241,6 +238,13 @@ def new_state(shop: Shop, at: float, rng: np.random.Generator) -> State:
         for spec in shop.hosts
     }
     for host in hosts.values():
+        age = at - host.boot_at
+        host.cpu_seconds = {
+            "idle": 0.84 * age,
+            "iowait": 0.01 * age,
+            "system": 0.03 * age,
+            "user": 0.12 * age,
+        }
         for path in host.spec.cleanable:
             mount = host.mount(path)
             mount.reclaimable[path] = 0.04 * mount.size_bytes

@@ -1,6 +1,6 @@
 """The simulated world: one state behind every port, moved on by its clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -39,6 +39,9 @@ _CHORES = (
     "remove an unused flag",
 )
 
+_CHOICES_MAX = 50
+"""Draws after which a target to avoid is taken after all."""
+
 
 @dataclass
 class Incident:
@@ -63,17 +66,25 @@ class SimulatedWorld:
     """A shop with its monitoring, on a clock; the same seed and calls give the same world.
 
     The world moves in ticks of 15 s and catches up with its clock whenever it is looked at, so it
-    needs no task of its own. It is born with `PAST_S` of quiet history.
+    needs no task of its own. It is born with `past_s` of quiet history, whose making takes most of
+    the time that it takes to make a world.
     """
 
-    def __init__(self, seed: int = 7, clock: Clock | None = None, shop: Shop = SHOP) -> None:
+    def __init__(
+        self,
+        seed: int = 7,
+        clock: Clock | None = None,
+        shop: Shop = SHOP,
+        *,
+        past_s: float = PAST_S,
+    ) -> None:
         self.seed = seed
         self.clock: Clock = clock if clock is not None else VirtualClock()
         self.shop = shop
         self.inventory: Inventory = shop.inventory()
         self.topology = Topology.from_inventory(self.inventory)
         born = self.clock.now().timestamp()
-        start = born - born % physics.TICK_S - PAST_S
+        start = born - born % physics.TICK_S - past_s
         self._noise = np.random.default_rng([seed, 1])
         self._events = np.random.default_rng([seed, 2])
         self._choices = np.random.default_rng([seed, 3])
@@ -99,7 +110,7 @@ class SimulatedWorld:
 
     def _tick(self) -> None:
         self._deploy_something_innocent()
-        self._do_what_is_due()
+        self._apply_what_is_due()
         was_up = [instance.is_up for instance in self.state.instances]
         physics.tick(self.state, self._noise.standard_normal(self._width))
         self._note_kills(was_up)
@@ -110,7 +121,7 @@ class SimulatedWorld:
             self.alerts.evaluate(self.state.at)
         self._close_incidents()
 
-    def _do_what_is_due(self) -> None:
+    def _apply_what_is_due(self) -> None:
         due = [later for later in self._later if later.at <= self.state.at]
         if not due:
             return
@@ -145,7 +156,10 @@ class SimulatedWorld:
         if self._events.random() >= chance:
             return
         names = [s.name for s in self.shop.services if s.has_http_metrics]
-        name = names[int(self._events.integers(len(names)))]
+        self.deploy(names[int(self._events.integers(len(names)))])
+
+    def deploy(self, name: str) -> None:
+        """Let somebody deploy a new, flawless release of a service."""
         service = self.state.services[name]
         if service.release.is_flawed:
             return  # nobody adds to a service that is on fire
@@ -173,12 +187,24 @@ class SimulatedWorld:
 
     def inject(self, kind: str) -> Incident:
         """Let something go wrong now; raises `InputRejected` for an unknown kind of fault."""
+        return self.begin(self.draw(kind))
+
+    def draw(self, kind: str, *, avoid: Collection[Entity] = ()) -> Fault:
+        """Return a fault that has not begun, if possible with none of the targets to `avoid`.
+
+        Raises `InputRejected` for an unknown kind of fault.
+        """
         if kind not in FAULTS:
             raise InputRejected(
                 f"there is no fault called {kind!r}", hint=f"one of: {', '.join(sorted(FAULTS))}"
             )
         self.catch_up()
-        return self.begin(make_fault(kind, self.state, self._choices))
+        fault = make_fault(kind, self.state, self._choices)
+        for _ in range(_CHOICES_MAX):
+            if fault.target not in avoid:
+                break
+            fault = make_fault(kind, self.state, self._choices)
+        return fault
 
     def begin(self, fault: Fault) -> Incident:
         """Let this very fault begin now."""

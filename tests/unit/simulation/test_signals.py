@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from it_incident_response.domain.evidence import SIGNAL_UNITS, Signal
-from it_incident_response.simulation import SimulatedWorld
 from it_incident_response.simulation.alert_rules import RULES
 from it_incident_response.simulation.promql import Grid, evaluate
 from it_incident_response.simulation.series_source import HistorySource
+from tests.unit.simulation.worlds import young_world
 
 TROUBLES = ("api_errors_after_deploy", "cpu_saturation", "database_connection_timeouts")
 
 
 async def troubled(seed=7, faults=TROUBLES, seconds=900):
-    world = SimulatedWorld(seed)
+    world = young_world(seed)
     for kind in faults:
         world.inject(kind)
     await world.run(seconds)

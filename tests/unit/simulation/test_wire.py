@@ -13,8 +13,9 @@ from it_incident_response.integrations.alertmanager_client import CONNECTOR as A
 from it_incident_response.integrations.prometheus_client import CONNECTOR as PROMETHEUS
 from it_incident_response.ports.registry import Surroundings
 from it_incident_response.ports.sources import Matcher, MetricRequest
-from it_incident_response.simulation import SimulatedSources, SimulatedWorld
+from it_incident_response.simulation import SimulatedSources
 from it_incident_response.simulation.wire import wire_app
+from tests.unit.simulation.worlds import young_world
 
 RECORDED = Path(__file__).parents[2] / "recorded"
 BASE = "http://127.0.0.1:9090"
@@ -22,7 +23,7 @@ BASE = "http://127.0.0.1:9090"
 
 @pytest.fixture
 async def world():
-    world = SimulatedWorld(7)
+    world = young_world(7, past_s=2400)
     world.inject("service_down")
     await world.run(300)
     return world
@@ -105,10 +106,10 @@ async def test_numbers_are_written_without_exponents(client):
 
 async def test_query_range_has_a_point_per_step(client, world):
     end = world.clock.now().timestamp()
-    given = {"query": "up", "start": end - 3600, "end": end, "step": "1m"}
+    given = {"query": "up", "start": end - 600, "end": end, "step": "1m"}
     data = (await client.get("/api/v1/query_range", params=given)).json()["data"]
     assert data["resultType"] == "matrix"
-    assert {len(item["values"]) for item in data["result"]} == {61}
+    assert {len(item["values"]) for item in data["result"]} == {11}
     assert {value for item in data["result"] for _, value in item["values"]} == {"0", "1"}
 
 
@@ -269,7 +270,7 @@ async def test_the_real_connector_reads_the_signals_of_hosts_and_services(world,
             Signal.PROCESS_MEMORY,
         ),
         entities=(Entity(EntityKind.HOST, "app-2"), Entity(EntityKind.SERVICE, "checkout")),
-        window=TimeWindow(start=now - timedelta(hours=1), end=now),
+        window=TimeWindow(start=now - timedelta(minutes=30), end=now),
     )
     wire = {(s.signal, s.entity): s for s in await prometheus.series(request)}
     ports = {(s.signal, s.entity): s for s in await SimulatedSources(world).series(request)}

@@ -1,12 +1,13 @@
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from it_incident_response.errors import InputRejected
-from it_incident_response.simulation import FAULTS, SimulatedWorld
+from it_incident_response.simulation import FAULTS, SimulatedWorld, VirtualClock
 from it_incident_response.simulation.remedies import Deed
+from tests.unit.simulation.worlds import young_world
 
 
 async def run_until(world, condition, limit_s):
@@ -37,7 +38,7 @@ def alerts_of(world):
 @pytest.mark.parametrize("seed", [7, 8])
 async def test_same_seed_and_calls_give_the_same_world(seed):
     async def live():
-        world = SimulatedWorld(seed)
+        world = young_world(seed)
         world.inject("memory_leak")
         await world.run(1800)
         return world
@@ -49,7 +50,7 @@ async def test_same_seed_and_calls_give_the_same_world(seed):
 
 
 async def test_how_the_time_is_cut_does_not_matter():
-    one, two = SimulatedWorld(7), SimulatedWorld(7)
+    one, two = young_world(7), young_world(7)
     await one.run(900)
     two.clock.advance(900)
     two.catch_up()
@@ -58,7 +59,7 @@ async def test_how_the_time_is_cut_does_not_matter():
 
 async def test_other_seeds_give_other_worlds():
     assert not np.array_equal(
-        SimulatedWorld(1).history.latest(5), SimulatedWorld(2).history.latest(5), equal_nan=True
+        young_world(1).history.latest(5), young_world(2).history.latest(5), equal_nan=True
     )
 
 
@@ -69,17 +70,18 @@ def test_is_born_with_a_quiet_past():
     assert world.firing() == []
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_a_quiet_day_raises_no_alert(seed):
-    world = SimulatedWorld(seed)
-    for _ in range(24):
+@pytest.mark.parametrize(("seed", "hour"), [(1, 0), (2, 8), (3, 16)])
+async def test_no_time_of_a_quiet_day_raises_an_alert(seed, hour):
+    start = datetime(2026, 1, 14, hour, tzinfo=UTC)
+    world = SimulatedWorld(seed, VirtualClock(start), past_s=600)
+    for _ in range(8):
         await world.run(3600)
         assert world.firing() == []
     assert world.alerts.ended == []
 
 
 async def test_a_virtual_hour_takes_well_under_a_second():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     took = []
     for _ in range(3):
         began = time.process_time()
@@ -89,9 +91,9 @@ async def test_a_virtual_hour_takes_well_under_a_second():
 
 
 @pytest.mark.parametrize("kind", sorted(FAULTS))
-@pytest.mark.parametrize("seed", [7, 11])
+@pytest.mark.parametrize("seed", [11])
 async def test_each_fault_is_noticed_and_its_remedy_clears_it(kind, seed):
-    world = SimulatedWorld(seed)
+    world = young_world(seed)
     incident = world.inject(kind)
     await run_until(world, world.firing, incident.fault.alerts_within_s)
     await world.run(240)
@@ -122,7 +124,7 @@ WRONG = {
 
 @pytest.mark.parametrize("kind", sorted(WRONG))
 async def test_a_wrong_action_does_not_heal(kind):
-    world = SimulatedWorld(7)
+    world = young_world(7)
     incident = world.inject(kind)
     await run_until(world, world.firing, incident.fault.alerts_within_s)
     service = incident.fault.target.name
@@ -136,7 +138,7 @@ async def test_a_wrong_action_does_not_heal(kind):
 
 
 async def test_a_restart_costs_some_errors():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     before = sum(world.state.services["payments"].instances[0].process.codes[2:])
     assert before < 100
     world.perform(Deed("restart_service", "pay-1", "payments", {"unit": "payments.service"}))
@@ -146,7 +148,7 @@ async def test_a_restart_costs_some_errors():
 
 
 async def test_restarting_on_a_full_disk_makes_it_worse():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     incident = world.inject("disk_full")
     await run_until(world, lambda: "DiskFull" in [a.name for a in world.firing()], 900)
     await world.run(60)
@@ -158,7 +160,7 @@ async def test_restarting_on_a_full_disk_makes_it_worse():
 
 
 async def test_restarting_the_database_makes_it_worse_for_all():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     await world.run(60)
     before = world.state.services["checkout"].latency_s
     world.perform(Deed("restart_service", "db-1", "shop-db", {"unit": "postgresql.service"}))
@@ -167,7 +169,7 @@ async def test_restarting_the_database_makes_it_worse_for_all():
 
 
 async def test_a_fault_makes_a_storm_over_several_services():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     world.inject("database_disk_full")
     await world.run(900)
     services = {alert.labels.get("service") for alert in world.firing()}
@@ -175,7 +177,7 @@ async def test_a_fault_makes_a_storm_over_several_services():
 
 
 async def test_resolved_alerts_keep_fingerprint_and_start():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     incident = world.inject("service_down")
     began = world.clock.now()
     await run_until(world, world.firing, 300)
@@ -190,7 +192,7 @@ async def test_resolved_alerts_keep_fingerprint_and_start():
 
 
 async def test_faults_that_nobody_can_mend_end_by_themselves():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     incident = world.inject("dependency_outage")
     await world.run(incident.fault.ends_by_itself_after_s + 600)
     assert world.firing() == []
@@ -199,7 +201,7 @@ async def test_faults_that_nobody_can_mend_end_by_themselves():
 
 
 async def test_deployments_include_innocent_ones_and_the_guilty_one():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     incident = world.inject("api_errors_after_deploy")
     await world.run(6 * 3600)
     guilty = [c for c in world.changes if incident.fault.version in c.summary]
@@ -208,21 +210,21 @@ async def test_deployments_include_innocent_ones_and_the_guilty_one():
 
 
 async def test_an_innocent_deployment_does_not_mend_a_flawed_release():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     incident = world.inject("api_errors_after_deploy")
-    await world.run(12 * 3600)
-    assert len(world.changes) > 5
+    await world.run(5 * 3600)
+    assert len(world.changes) > 3
     assert incident.ended_at is None
     assert incident.fault.service.release.error_share > 0
 
 
 def test_unknown_fault_is_refused_with_the_names_there_are():
     with pytest.raises(InputRejected, match="memory_leak"):
-        SimulatedWorld(7).inject("gremlins")
+        young_world(7).inject("gremlins")
 
 
 def test_unknown_deeds_and_targets_fail():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     assert not world.perform(Deed("format_disk", "db-1", "", {})).succeeded
     assert not world.perform(Deed("restart_service", "db-9", "", {"unit": "x.service"})).succeeded
     assert not world.perform(Deed("clean_disk", "db-1", "", {"path": "/etc"})).succeeded
@@ -230,7 +232,7 @@ def test_unknown_deeds_and_targets_fail():
 
 
 async def test_old_history_is_forgotten_not_kept_for_ever():
-    world = SimulatedWorld(7)
+    world = young_world(7)
     await world.run(9 * 3600)
     times, rows = world.history.between(0, world.clock.now().timestamp())
     assert len(times) == len(rows) == len(world.history)
