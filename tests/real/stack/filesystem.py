@@ -39,6 +39,11 @@ class Filesystem:
                 os.posix_fallocate(stream.fileno(), 0, size)
             os.utime(file, (written_at, written_at))
 
+    def empty(self) -> None:
+        """Delete every file in every folder."""
+        for file in self.path.glob("*/*"):
+            file.unlink()
+
     def files(self, folder: str = "cache") -> list[str]:
         """Return the names of the files left in `folder`."""
         return sorted(path.name for path in (self.path / folder).glob("*"))

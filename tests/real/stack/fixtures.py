@@ -173,8 +173,9 @@ def _module_host() -> Iterator[Host]:
 
 @pytest.fixture
 def host(_module_host: Host) -> Host:
-    """The module's host `web-1`: its service `checkout` is well when the test begins."""
+    """The module's host `web-1`: `checkout` is well and the disk clean when the test begins."""
     _module_host.remove_cause()
+    _module_host.filesystem.empty()
     if _module_host.unit_state() != "active":
         _module_host.restart_service()
     return _module_host

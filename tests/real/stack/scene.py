@@ -28,6 +28,20 @@ DISK_ALMOST_FULL: Rule = alert(
     summary="{{ $labels.mountpoint }} of {{ $labels.instance }} is almost full",
 )
 CLEANABLE = "/srv/data/cache"
+POLICY = """\
+version: 1
+roles:
+  approver: [alice]
+rules:
+  - name: read-only
+    when: {risk_at_most: read_only}
+    effect: auto
+  - name: any-change
+    effect: approve
+    approvers: [approver]
+    reason: Every change needs an approver's consent.
+"""
+"""Alice, as whom the commands run, may approve everything; nobody else anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +81,10 @@ def watched_host(
             alertmanager=alertmanager.address,
         )
         stack.enter_context(prometheus)
-        iir.configure(configuration(host, prometheus, alertmanager))
+        policy = iir.folder / "policy.yaml"
+        policy.write_text(POLICY)
+        settings = configuration(host, prometheus, alertmanager)
+        iir.configure({**settings, "policy": str(policy)})
         serve = stack.enter_context(iir.serve())
         yield Scene(
             host=host,
