@@ -57,15 +57,15 @@ class Limits(Value):
         self, site: Site, inventory: Inventory, history: FleetHistory
     ) -> tuple[str, str] | None:
         acted_on = {e.name for n in history.hosts_last_hour if (e := inventory.host(n)) is not None}
-        wanted = acted_on | set(site.host_names)
         for environment in site.environments:
             fleet = {h.name for h in inventory.hosts if h.environment == environment}
             allowed = self.hosts_allowed(len(fleet))
-            is_first = allowed > 0 and not fleet & acted_on
-            if len(fleet & wanted) > allowed and not is_first:
+            before = fleet & acted_on
+            more = (fleet & set(site.host_names)) - before
+            if allowed == 0 or (before and more and len(before | more) > allowed):
                 return (
                     "max_fleet_share",
-                    f"{len(fleet & acted_on)} of {len(fleet)} hosts in {environment} were acted on "
+                    f"{len(before)} of {len(fleet)} hosts in {environment} were acted on "
                     f"within the last hour; at most {allowed} may be.",
                 )
         return None

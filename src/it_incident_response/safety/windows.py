@@ -119,11 +119,9 @@ class Freeze(Value):
 
     def is_on(self, moment: datetime) -> bool:
         """Return whether the freeze holds at `moment`; the end is excluded."""
-        if self.weekly is not None:
-            return self.weekly.contains(moment)
-        if self.starts is None or self.until is None:
-            raise ValueError(f"freeze {self.name!r} has no span")  # its validator prevents this
-        return self.starts <= moment < self.until
+        if self.starts is not None and self.until is not None:
+            return self.starts <= moment < self.until
+        return self.weekly is None or self.weekly.contains(moment)
 
     def covers(self, environments: tuple[str, ...], severity: Severity | None) -> bool:
         """Return whether it forbids acting in any of these environments at this severity.

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from it_incident_response.domain.approval import ApprovalStatus
+from it_incident_response.domain.approval import Approval, ApprovalStatus
+from it_incident_response.domain.plan import Plan
 from it_incident_response.errors import (
     ActionError,
     ApprovalRequired,
@@ -17,7 +18,11 @@ from it_incident_response.errors import (
 )
 from it_incident_response.safety.approval_manager import ApprovalManager, DryRunExecutor
 from it_incident_response.safety.policy import Policy
-from it_incident_response.safety.terminal_question import ask_on_terminal, question_about
+from it_incident_response.safety.terminal_question import (
+    ask_on_terminal,
+    question_about,
+    run_here,
+)
 from it_incident_response.storage import open_store
 from tests.unit.safety.world import FakeClock, World
 
@@ -322,3 +327,59 @@ async def test_a_dry_run_before_an_executor_previews(world: World) -> None:
     assert [r.command for r in bare.results] == list(action.commands())
     await DryRunExecutor(world.executor, dry_run=False).execute(action, key="k")
     assert world.executor.executed == ["k"]
+
+
+async def test_a_request_that_became_forbidden_cannot_be_approved(world: World) -> None:
+    request = await world.approvals.request(await world.plan("web-1"), by="agent:resolution")
+    world.policy = with_policy(forbidden_hosts=["web-1"])
+    with pytest.raises(PolicyDenied, match="whoever approves"):
+        await world.approvals.approve(request.id, "alice", "cli")
+
+
+async def test_a_request_from_the_future_is_not_decided(world: World) -> None:
+    request = await world.approvals.request(await world.plan("web-1"), by="agent:resolution")
+    world.clock.advance(minutes=-2)
+    with pytest.raises(Conflict, match="check the clocks"):
+        await world.approvals.approve(request.id, "alice", "cli")
+
+
+async def test_a_plan_that_was_swapped_under_its_request_cannot_be_approved(world: World) -> None:
+    request = await world.approvals.request(await world.plan("web-1"), by="agent:resolution")
+    other = await world.plan("web-2")
+
+    async def swapped(_: str) -> Plan:
+        return other
+
+    world.store.plan = swapped  # type: ignore[method-assign, assignment]
+    with pytest.raises(Conflict, match="not the one that approval was asked for"):
+        await world.approvals.approve(request.id, "alice", "cli")
+
+
+async def test_expiring_gives_way_to_a_decision_in_the_same_moment(world: World) -> None:
+    request = await world.approvals.request(await world.plan("web-1"), by="agent:resolution")
+    await world.approvals.reject(request.id, "alice", "cli")
+
+    async def stale(**_: Any) -> list[Approval]:
+        return [request]
+
+    world.store.approvals = stale  # type: ignore[method-assign, assignment]
+    world.clock.advance(hours=2)
+    assert await world.approvals.expire_due() == []
+    assert (await world.store.approval(request.id)).status is ApprovalStatus.REJECTED
+
+
+def test_without_an_event_loop_the_question_makes_its_own() -> None:
+    async def answer() -> str:
+        return "yes"
+
+    assert run_here(answer()) == "yes"
+
+
+def test_leaving_the_terminal_is_no_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", _Terminal(""))
+    monkeypatch.setattr("sys.stderr", _Terminal(""))
+    monkeypatch.setattr("click.termui.visible_prompt_func", leave)
+    assert ask_on_terminal("Sure?") is False

@@ -1,5 +1,6 @@
 """The gate: what runs, what is refused, what the journal and the audit trail say of it."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from it_incident_response.actions import DiagnosticCommand, RestartService, RunD
 from it_incident_response.domain.action import Risk
 from it_incident_response.domain.execution import StepState
 from it_incident_response.domain.incident import IncidentStatus
+from it_incident_response.domain.severity import Severity
 from it_incident_response.errors import (
     ActionError,
+    ActionFailed,
     ActionInDoubt,
     ApprovalRequired,
     ConnectorUnavailable,
@@ -19,10 +22,18 @@ from it_incident_response.errors import (
     TargetUnknown,
 )
 from it_incident_response.ports import Outcome
+from it_incident_response.safety import step_runner
 from it_incident_response.safety.gate import ExecutionFlags
-from it_incident_response.safety.policy import Effect, Policy, PolicyRule
+from it_incident_response.safety.gate_task import ATTEMPTS_MAX
+from it_incident_response.safety.policy import (
+    Conditions,
+    Effect,
+    Policy,
+    PolicyContext,
+    PolicyRule,
+)
 from it_incident_response.safety.step_runner import OUTPUT_MAX
-from tests.unit.safety.world import World, result
+from tests.unit.safety.world import T0, World, result
 
 AUTO = Policy(roles={"operator": ("*",)}, rules=(PolicyRule(name="all", effect=Effect.AUTO),))
 
@@ -330,4 +341,97 @@ async def test_a_plan_that_calls_a_risk_harmless_is_refused(world: World) -> Non
     await world.approvals.request(plan, by="agent:resolution")
     with pytest.raises(ApprovalRequired, match="described wrongly"):
         await world.gate.run_step(plan, plan.steps[0])
+    assert world.executor.executed == []
+
+
+async def test_a_step_is_undone_once_and_only_if_it_ran(world: World) -> None:
+    plan = await world.scaling_plan()
+    request = await world.approvals.request(plan, by="agent:resolution")
+    await world.approvals.approve(request.id, "alice", "cli")
+    with pytest.raises(ActionError, match="never run: nothing to undo"):
+        await world.gate.run_step(plan, plan.steps[0], is_undo=True)
+    await world.gate.run_step(plan, plan.steps[0])
+    undone = await world.gate.run_step(plan, plan.steps[0], is_undo=True)
+    assert (undone.state, undone.is_undo) == (StepState.FINISHED, True)
+    assert undone.action == plan.steps[0].undo
+    assert await world.gate.run_step(plan, plan.steps[0], is_undo=True) == undone
+    key = f"{plan.incident_id}/{plan.digest}/1/1"
+    assert world.executor.executed == [key, f"{key}/undo"]
+    history = await world.gate._judge.history()
+    assert history.started_last_hour == 2
+    assert history.hosts_last_hour == ("web-1", "web-2", "web-3", "web-4", "stage-1")
+
+
+async def test_what_cannot_be_undone_is_not(world: World) -> None:
+    plan = await world.approved("web-1")
+    await world.gate.run_step(plan, plan.steps[0])
+    with pytest.raises(ActionError, match="cannot be undone"):
+        await world.gate.run_step(plan, plan.steps[0], is_undo=True)
+
+
+async def test_an_undo_passes_the_policy_too(world: World) -> None:
+    plan = await world.scaling_plan()
+    request = await world.approvals.request(plan, by="agent:resolution")
+    await world.approvals.approve(request.id, "alice", "cli")
+    await world.gate.run_step(plan, plan.steps[0])
+    await world.approvals.void(plan.incident_id, "has no effect on what was acted on")
+    world.clock.advance(hours=2)
+    with pytest.raises(ApprovalRequired, match="too long ago"):
+        await world.gate.run_step(plan, plan.steps[0], is_undo=True)
+
+
+async def test_an_executor_that_does_not_come_back_leaves_the_step_in_doubt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(step_runner, "patience_s", lambda _: 0.01)
+    world.executor.on_execute = hang
+    plan = await world.approved("web-1")
+    row = await world.gate.run_step(plan, plan.steps[0])
+    assert (row.state, row.error) == (
+        StepState.IN_DOUBT,
+        "the executor did not come back in time",
+    )
+
+
+async def test_an_executor_that_reports_failure_as_an_error_has_failed(world: World) -> None:
+    async def fail(_: object) -> None:
+        raise ActionFailed("ssh: password=hunter2 was wrong")
+
+    world.executor.on_execute = fail
+    plan = await world.approved("web-1")
+    row = await world.gate.run_step(plan, plan.steps[0])
+    assert (row.state, row.error) == (
+        StepState.FAILED,
+        "ssh: password=[redacted:password] was wrong",
+    )
+    assert row.started_at is not None
+
+
+async def test_after_enough_attempts_that_did_not_begin_the_failure_is_final(world: World) -> None:
+    async def unreachable(_: object) -> None:
+        raise ConnectorUnavailable("ssh", "web-1 does not answer")
+
+    plan = await world.approved("web-1")
+    world.executor.on_execute = unreachable
+    for _ in range(ATTEMPTS_MAX + 3):
+        await world.gate.run_step(plan, plan.steps[0])
+    assert len(world.executor.executed) == ATTEMPTS_MAX
+    assert (await world.gate._judge.history()).started_last_hour == 0
+
+
+async def test_facts_of_the_caller_count_but_not_its_time_or_history(world: World) -> None:
+    only_low = PolicyRule(
+        name="low", when=Conditions(severities=(Severity.LOW,)), effect=Effect.APPROVE
+    )
+    plan = await world.approved("web-1")
+    world.policy = Policy(roles={"operator": ("*",)}, rules=(only_low,))
+    with pytest.raises(PolicyDenied, match="No rule allows"):
+        await world.gate.run_step(plan, plan.steps[0])
+    context = PolicyContext(now=T0, severity=Severity.LOW)
+    world.policy = edited(world.policy, limits={"max_actions_per_hour": 0})
+    with pytest.raises(PolicyDenied, match="max_actions_per_hour"):
+        await world.gate.run_step(plan, plan.steps[0], context=context)
     assert world.executor.executed == []

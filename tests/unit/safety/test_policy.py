@@ -17,6 +17,7 @@ from it_incident_response.actions import (
 )
 from it_incident_response.domain.action import Risk
 from it_incident_response.domain.diagnosis import Verdict
+from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.inventory import HostEntry, Inventory
 from it_incident_response.domain.plan import PlanStep
 from it_incident_response.domain.severity import Severity
@@ -249,6 +250,8 @@ def test_one_action_on_a_whole_service_is_possible() -> None:
     policy = rules(AUTO, limits={"max_fleet_share": 0.1})
     assert judge(policy, everywhere).effect is Effect.AUTO
     assert judge(policy, everywhere, history=history("db-1")).effect is Effect.FORBID
+    done = FleetHistory(hosts_last_hour=tuple(host.name for host in INVENTORY.hosts))
+    assert judge(policy, everywhere, history=done).effect is Effect.AUTO, "taking it back"
 
 
 def test_an_alias_in_the_history_counts_as_its_host() -> None:
@@ -370,6 +373,8 @@ def test_what_a_role_without_people_and_an_unknown_action_look_like() -> None:
             4,
             "'auto', 'approve' or 'forbid'",
         ),
+        ("a: " + "[" * 30 + "]" * 30, 1, "too deeply"),
+        ("roles: {x: []}\nrules:\n  - {name: a, effect: auto, approvers: [x]}\n", 3, "needs"),
         ("version: 2\n", 1, "Input should be 1"),
         ("rules:\n  - effect: auto\n", 2, "name"),
         ("limits:\n  max_fleet_share: 1.5\n", 2, "less than or equal to 1"),
@@ -443,3 +448,18 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_a_time_of_day_without_quotes_means_what_it_says() -> None:
     policy = Policy.parse(b"windows:\n  w: {start: 22:00, end: 6:30}\n", name="p")
     assert (policy.windows["w"].start, policy.windows["w"].end) == ("22:00", "06:30")
+
+
+def test_an_action_on_a_host_as_such_takes_place_there() -> None:
+    step = look().model_copy(update={"host": None})
+    assert Site.of(step, INVENTORY).host_names == ("web-1",)
+
+
+def test_a_host_without_services_is_unknown_to_rules_about_services() -> None:
+    step = restart().model_copy(update={"target": Entity(EntityKind.HOST, "web-1")})
+    bare = step.model_copy(
+        update={"action": step.action.model_copy(update={"parameters": {"host": "web-1"}})}
+    )
+    when = {"services": ["web"]}
+    assert judge(rules({"name": "x", "when": when, "effect": "auto"}), bare).rule == "default"
+    assert judge(rules({"name": "x", "when": when, "effect": "forbid"}, AUTO), bare).rule == "x"

@@ -78,6 +78,7 @@ def test_secrets_are_removed_and_named(text: str, secret: str, mark: str) -> Non
         "sk-learn-is-a-library-of-many-words",
         "https://host:8080/path and https://user@host/path",
         "secretName of the volume",
+        "basic abcdefghi is no base64",
         "",
         "é\x00\x1b[0m",
     ],
@@ -226,3 +227,8 @@ def test_ten_megabytes_of_a_hostile_mix() -> None:
     shown = Redactor().redact(text)
     assert time.process_time() - began < 30
     assert "hunter23" not in shown
+
+
+def test_a_name_too_long_is_no_name() -> None:
+    name = "x" * 300 + "_password"
+    assert Redactor().redact_value({name: 1}) == {name: 1}

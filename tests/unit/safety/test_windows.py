@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from it_incident_response.safety.windows import Weekday, WeeklyWindow
+from it_incident_response.safety.windows import Freeze, Weekday, WeeklyWindow
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe")
@@ -116,3 +116,15 @@ def test_without_a_change_of_the_clocks_a_week_repeats(
 def test_an_unknown_zone_is_refused(zone: str) -> None:
     with pytest.raises(ValueError, match="no time zone"):
         WeeklyWindow(timezone=zone)
+
+
+def test_a_window_reads_as_it_was_written() -> None:
+    assert str(WeeklyWindow(days=("fri",), start="16:00")) == "fri 16:00-24:00 UTC"
+
+
+def test_a_weekly_freeze_follows_its_window() -> None:
+    window = {"days": ["fri"], "start": "16:00"}
+    freeze = Freeze.model_validate({"name": "weekend", "weekly": window})
+    assert freeze.is_on(datetime(2026, 3, 13, 16, 0, tzinfo=UTC))
+    assert not freeze.is_on(datetime(2026, 3, 13, 15, 59, tzinfo=UTC))
+    assert freeze.covers((), None)

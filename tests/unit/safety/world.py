@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from it_incident_response.actions import RestartService, parse_action
+from it_incident_response.actions import RestartService, ScaleService, parse_action
 from it_incident_response.domain.action import Action
 from it_incident_response.domain.diagnosis import CauseKind, Diagnosis, Hypothesis, Verdict
 from it_incident_response.domain.execution import CommandResult, Execution, StepState
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import HostEntry, Inventory, ServiceEntry
-from it_incident_response.domain.plan import Plan
+from it_incident_response.domain.plan import Plan, PlanStep
 from it_incident_response.domain.severity import Severity
 from it_incident_response.ports import Outcome, Preview, Probe
 from it_incident_response.safety.approval_manager import ApprovalManager
@@ -103,6 +103,12 @@ def result(output: str, status: int = 0) -> CommandResult:
     return CommandResult(command=("systemctl",), exit_status=status, output=output)
 
 
+def _step(number: int, action: Action) -> PlanStep:
+    undo = action.undo()
+    step = described_step(action, number=number)
+    return step.model_copy(update={"undo": undo.record() if undo else None})
+
+
 @dataclass
 class World:
     """Everything the gate needs, and short ways to use it."""
@@ -134,7 +140,7 @@ class World:
             clock=self.clock,
             policy=self.policy,
             approvals=self.approvals,
-            executors={"ssh": self.executor},
+            executors={"ssh": self.executor, "deployment": self.executor},
             inventory=self.inventory,
             parse=lambda record: parse_action(record, self.inventory),
             flags=self.flags,
@@ -172,14 +178,29 @@ class World:
             ),
         )
         await self.store.add_diagnosis(diagnosis, [])
-        actions = [RestartService(host=h, unit="nginx.service") for h in hosts or ("web-1",)]
+        return await self._prepared(
+            incident,
+            diagnosis,
+            *(RestartService(host=h, unit="nginx.service") for h in hosts or ("web-1",)),
+        )
+
+    async def scaling_plan(self) -> Plan:
+        """Return a prepared plan that can be undone."""
+        incident = await self.incident()
+        action = ScaleService(service="web", replicas=4, previous=2)
+        return await self._prepared(incident, None, action)
+
+    async def _prepared(
+        self, incident: Incident, diagnosis: Diagnosis | None, *actions: Action
+    ) -> Plan:
+        now = self.clock.now()
         draft = Plan(
             id=new_id(now),
             incident_id=incident.id,
-            diagnosis_id=diagnosis.id,
+            diagnosis_id=diagnosis.id if diagnosis else "",
             made_at=now,
             reason="web is down",
-            steps=tuple(described_step(a, number=n) for n, a in enumerate(actions, 1)),
+            steps=tuple(_step(n, action) for n, action in enumerate(actions, 1)),
         )
         return await self.gate.prepare(draft)
 
