@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from it_incident_response.errors import ConfigError, StoreUnavailable
 from it_incident_response.storage.database import Database, Exclusive, Rows, Transaction, or_replace
-from it_incident_response.storage.failures import translated
+from it_incident_response.storage.failures import translated, unavailable
 from it_incident_response.storage.file_lock import FileLock
 
 BUSY_TIMEOUT_S = 10.0
@@ -175,11 +176,11 @@ class SqliteDatabase(Database):
         """Shorten the file by its free pages, then the write-ahead log."""
         free = -1
         while True:
-            async with self.write() as connection:
+            async with self._gate, self._connection(_OUTSIDE) as connection:
                 before, free = free, await _pragma(connection, "freelist_count")
                 if free in (0, before):
                     break
-                await _free_pages(connection)
+                await _free_pages(connection, self.name)
         async with self._connection(_OUTSIDE) as connection:
             (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).all()
 
@@ -188,12 +189,18 @@ async def _pragma(connection: AsyncConnection, name: str) -> Any:
     return (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
 
 
-async def _free_pages(connection: AsyncConnection) -> None:
-    """Give some pages back; the driver must fetch, or SQLite stops after the first page."""
+async def _free_pages(connection: AsyncConnection, name: str) -> None:
+    """Give some pages back.
+
+    As a script: SQLite frees one page a step, and `execute` makes one step of what has no columns.
+    """
     driver = (await connection.get_raw_connection()).driver_connection
     if driver is None:
         raise StoreUnavailable("the connection to SQLite is gone")
-    await driver.execute_fetchall(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+    try:
+        await driver.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+    except sqlite3.Error as error:
+        raise unavailable(name, error) from error
 
 
 def _configure(connection: Any, _record: object) -> None:
