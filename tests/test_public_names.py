@@ -20,8 +20,8 @@ NOW = [
     (".analysis.rules_engine", "RulesEngine"),
     (".safety.approval_manager", "ApprovalManager"),
     (".safety.approval_manager", "DryRunExecutor"),
-    (".agents", "DiagnosticAgent"),
-    (".agents", "ResolutionAgent"),
+    (".agents.diagnostic_agent", "DiagnosticAgent"),
+    (".agents.resolution_agent", "ResolutionAgent"),
 ]
 
 LATER = [
