@@ -66,7 +66,11 @@ class Case:
     gaps: list[Evidence] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     """Words seen in alerts and logs, signals and names of facts: what the rule index looks up."""
-    _near: dict[str, "Case"] = field(default_factory=dict)
+    focus: str | None = None
+    """Name of the one service or host that this part of a case is about."""
+    whole: "Case | None" = None
+    """The case that this is a part of."""
+    _parts: dict[tuple[str, str], "Case"] = field(default_factory=dict)
 
     def keys(self) -> set[str]:
         """Return the tokens, and every run of four characters in the words among them."""
@@ -85,11 +89,14 @@ class Case:
 
     @property
     def began(self) -> datetime:
-        """When the first alert began, or now."""
-        return min((alert.fact.starts_at for alert in self.alerts), default=self.now)
+        """When the first alert of the whole case began, or now."""
+        alerts = (self.whole or self).alerts
+        return min((alert.fact.starts_at for alert in alerts), default=self.now)
 
     def services(self) -> frozenset[str]:
-        """Return the services that the alerts name."""
+        """Return the services that the alerts name; for a part, the one it is about."""
+        if self.focus is not None:
+            return frozenset([self.focus])
         return frozenset(
             entity.name
             for alert in self.alerts
@@ -99,6 +106,8 @@ class Case:
 
     def related(self) -> set[str]:
         """Return the names of what alerts and of what it depends on, two calls deep."""
+        if self.focus is not None:
+            return {self.focus}
         names = {entity.name for seen in self.alerts for entity in seen.fact.entities}
         calls = self.topology.calls
         for _ in range(2):
@@ -106,22 +115,36 @@ class Case:
         return names
 
     def near(self, where: str) -> "Case":
-        """Return the part of the case about dependencies, or callers, of the alerting services."""
-        if where not in self._near:
-            self._near[where] = self._part(where)
-        return self._near[where]
-
-    def _part(self, where: str) -> "Case":
+        """Return the part of the case about dependencies, or callers, of its services."""
         own = self.services()
         if where == "dependency":
             names = {name for service in own for name in self.topology.calls.get(service, ())}
         else:
             names = {name for service in own for name in self.topology.callers(service)}
-        hosts = {host for name in names for host in self.topology.runs_on.get(name, ())}
-        kept = [
-            evidence for evidence in self._everything() if _names(evidence) & (names | hosts) - own
-        ]
-        return build_case([*kept, *self.gaps], self.topology, self.now)
+        return (self.whole or self)._part(where, frozenset(names - own), own)
+
+    def about(self, name: str) -> "Case":
+        """Return the part of the case that names this service or host."""
+        part = (self.whole or self)._part("about", frozenset([name]), frozenset())
+        part.focus, part.whole = name, self.whole or self
+        return part
+
+    def subjects(self) -> tuple[Entity, ...]:
+        """Return the services and hosts that the evidence names, each once."""
+        kinds = (EntityKind.SERVICE, EntityKind.HOST, EntityKind.NODE)
+        named = (entity for item in self._everything() for entity in blamed(item, self))
+        return tuple(dict.fromkeys(entity for entity in named if entity.kind in kinds))
+
+    def _part(self, sort: str, names: frozenset[str], besides: frozenset[str]) -> "Case":
+        key = (sort, "\0".join(sorted(names | besides)))
+        if key not in self._parts:
+            kept = [
+                item
+                for item in self._everything()
+                if names.intersection(entity.name for entity in blamed(item, self))
+            ]
+            self._parts[key] = build_case([*kept, *self.gaps], self.topology, self.now)
+        return self._parts[key]
 
     def _everything(self) -> Iterable[Evidence]:
         yield from (seen.evidence for seen in self.alerts)
@@ -129,10 +152,6 @@ class Case:
         yield from (evidence for found in self.metrics.values() for evidence, _ in found)
         yield from (evidence for evidence, _ in self.changes)
         yield from (evidence for evidence, _ in self.commands)
-
-
-def _names(evidence: Evidence) -> set[str]:
-    return {entity.name for entity in entities_of(evidence)}
 
 
 def build_case(evidence: Sequence[Evidence], topology: Topology, now: datetime) -> Case:
@@ -233,3 +252,30 @@ def lasted(since: datetime | None, case: Case, seconds: float) -> bool:
     if seconds <= 0:
         return True
     return since is not None and case.now - since >= timedelta(seconds=seconds)
+
+
+def blamed(evidence: Evidence, case: Case) -> tuple[Entity, ...]:
+    """Return the things that a piece of evidence points at.
+
+    A look at a unit is about `HOST/UNIT`: that means the host, and the service that the unit runs.
+    """
+    if not isinstance(evidence.finding, CommandOutput):
+        return entities_of(evidence)
+    entity = evidence.finding.entity
+    host, slash, unit = entity.name.partition("/")
+    if not slash:
+        return (entity,)
+    service = _service_of(unit, host, case)
+    place = Entity(EntityKind.HOST, host)
+    return (Entity(EntityKind.SERVICE, service), place) if service else (place,)
+
+
+def _service_of(unit: str, host: str, case: Case) -> str | None:
+    stem = unit.rpartition(".")[0] or unit
+    here = [name for name, hosts in case.topology.runs_on.items() if host in hosts]
+    if stem in here or stem in case.services():
+        return stem
+    if len(here) == 1:
+        return here[0]
+    named = [name for name in sorted(case.services()) if name in here]
+    return named[0] if len(named) == 1 else None

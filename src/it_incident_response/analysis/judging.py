@@ -26,6 +26,8 @@ LEVELS = list(LogLevel)
 _NUMBER = re.compile(r"[^0-9+-]{0,64}([+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)")
 _LATE_CHANGE_S = 300.0
 """A change this long after the first alert may still be its cause: alerts need time to fire."""
+_TIMING_S = 60.0
+"""How far off the time of an onset may be: a scrape interval and what smoothing adds."""
 
 
 class State(Enum):
@@ -223,7 +225,7 @@ def _before(wanted: BeforeCondition, case: Case) -> Judgement:
             began, followed = time_of(one), time_of(other)
             if began is None or followed is None:
                 continue
-            if 0 <= (followed - began).total_seconds() <= wanted.within:
+            if -_TIMING_S <= (followed - began).total_seconds() <= wanted.within:
                 return Judgement(State.MET, (one, other))
     return Judgement(State.UNMET, (*first.evidence[:1], *then.evidence[:1]))
 

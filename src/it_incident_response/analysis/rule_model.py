@@ -215,6 +215,8 @@ class Rule(Value):
     kind: CauseKind
     about: tuple[EntityKind, ...] = (EntityKind.SERVICE, EntityKind.HOST)
     """What sort of thing is to blame, the preferred sort first."""
+    of_one: bool = False
+    """All of it has to be seen at one and the same service or host."""
     when: When
     confidence: float = Field(gt=0, lt=1)
     """How likely the cause is when everything matches and nothing else explains it."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from it_incident_response.analysis.case import Case
 from it_incident_response.analysis.judging import Judgement, State, judge
 from it_incident_response.analysis.rule_model import Condition, Rule, Strength
+from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.evidence import Evidence
 
 FLOOR = math.log(0.02 / 0.98)
@@ -56,6 +57,8 @@ class RuleVerdict(NamedTuple):
     met: tuple[Judged, ...]
     against: tuple[Judged, ...]
     unknown: tuple[Judged, ...]
+    entity: Entity | None = None
+    """The one thing that a rule `of_one` was judged at."""
 
     @property
     def probability(self) -> float:
@@ -79,7 +82,30 @@ def _each_once(judged: Sequence[Judged]) -> tuple[Evidence, ...]:
 
 
 def weigh(rule: Rule, case: Case) -> RuleVerdict | None:
-    """Return what a rule says about a case, or None if nothing that it looks for was found."""
+    """Return what a rule says about a case, or None if nothing that it looks for was found.
+
+    A rule `of_one` is judged at each service and host by itself; the likeliest verdict counts, of
+    equal ones that about the preferred sort of thing.
+    """
+    if not rule.of_one:
+        return _weigh(rule, case)
+    best: RuleVerdict | None = None
+    for entity in sorted(
+        (e for e in case.subjects() if e.kind in rule.about),
+        key=lambda e: (rule.about.index(e.kind), _depth(e.name, case)),
+    ):
+        verdict = _weigh(rule, case.about(entity.name))
+        if verdict and (best is None or verdict.log_odds > best.log_odds):
+            best = verdict._replace(entity=entity)
+    return best
+
+
+def _depth(name: str, case: Case) -> int:
+    """Return 0 for a service that calls none of the alerting ones: causes come first."""
+    return len(case.topology.calls.get(name, frozenset()) & case.services())
+
+
+def _weigh(rule: Rule, case: Case) -> RuleVerdict | None:
     required = [Judged(c, judge(c, case)) for c in rule.when.all]
     choices = [Judged(c, judge(c, case)) for c in rule.when.any]
     found = [item for item in (*required, *choices) if item.stands(State.MET)]
