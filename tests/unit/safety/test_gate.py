@@ -151,6 +151,28 @@ async def test_a_rehearsed_step_is_no_base_for_a_real_one(world: World) -> None:
         await world.gate.run_step(plan, plan.steps[1])
 
 
+async def test_a_dry_run_needs_no_approval_but_what_policy_forbids_is_not_rehearsed(
+    world: World,
+) -> None:
+    world.flags = ExecutionFlags()
+    plan = await world.plan("web-1")
+    await world.approvals.request(plan, by="agent:resolution")
+    world.policy = edited(Policy.default(), forbidden_hosts=["web-1"])
+    with pytest.raises(PolicyDenied, match="never touched"):
+        await world.gate.run_step(plan, plan.steps[0])
+    world.policy = Policy.default()
+    assert (await world.gate.run_step(plan, plan.steps[0])).state is StepState.DRY_RUN
+
+
+async def test_a_refusal_leaves_no_trace_in_the_journal(world: World) -> None:
+    plan = await world.plan("web-1")
+    await world.approvals.request(plan, by="agent:resolution")
+    with pytest.raises(ApprovalRequired):
+        await world.gate.run_step(plan, plan.steps[0])
+    assert await world.rows(plan) == []
+    assert await world.events("action") == ["action.refused"]
+
+
 async def test_flags_default_to_changing_nothing() -> None:
     assert ExecutionFlags().why_nothing_runs is not None
 
