@@ -174,6 +174,18 @@ async def test_old_rejected_bodies_go(store: Store, clock: make.FixedClock) -> N
     assert {item.rejected_at for item in await store.rejected_items()} == {after(1_500)}
 
 
+async def test_rejected_bodies_go_first_when_space_is_short(store: Store) -> None:
+    await _ended(store, 1, after(1_500))
+    size = await store.database_size()
+    await store.accept([("alerts", random.Random(n).randbytes(60_000)) for n in range(9)], LIMIT)
+    async with store.ingestion(9) as ingestion:
+        rejected = tuple((item.id, "bad") for item in ingestion.items)
+        await ingestion.commit(IngestOutcome(rejected=rejected))
+    report = await _prune(store, max_bytes=size + 100_000)
+    assert (report.inbox_rejected, report.incidents) == (9, 0)
+    assert report.bytes_after <= size + 100_000
+
+
 async def test_waiting_bodies_stay(store: Store) -> None:
     await store.accept([("alerts", b"1")], after(1))
     await _prune(store, max_bytes=1)

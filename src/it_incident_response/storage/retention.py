@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,15 +27,25 @@ _ROUNDS_MAX = 5
 _KEYS_LISTED = 1_000
 
 
+class _Rejected(NamedTuple):
+    """Rejected bodies to be removed: all that were rejected before a moment."""
+
+    before: datetime
+    bodies: int
+    size_bytes: int
+
+
 class _Selection:
     """What one round removes, decided before anything is removed."""
 
     def __init__(
-        self, incidents: list[Victim], superseded: list[Superseded], rejected: int
+        self, incidents: list[Victim], superseded: list[Superseded], rejected: _Rejected
     ) -> None:
         self.incidents = incidents
         self.superseded = superseded
-        self.rejected = rejected
+        self.rejected = rejected.bodies
+        self.rejected_before = rejected.before
+        self._rejected_bytes = rejected.size_bytes
 
     @property
     def is_empty(self) -> bool:
@@ -52,7 +63,8 @@ class _Selection:
     @property
     def size_bytes(self) -> int:
         of_incidents = sum(victim.size_bytes for victim in self.incidents)
-        return of_incidents + sum(part.size_bytes for part in self.superseded)
+        of_superseded = sum(part.size_bytes for part in self.superseded)
+        return of_incidents + of_superseded + self._rejected_bytes
 
     def event(self, older_than: datetime, max_bytes: int | None, now: datetime) -> AuditEvent:
         keys = [incident_key(victim.number) for victim in self.incidents]
@@ -93,14 +105,15 @@ class RetentionPart(StorePart):
         before = size = await self._database.used_bytes()
         done: list[_Selection] = []
         for _ in range(_ROUNDS_MAX):
-            selection = await self._selection(older_than, max_bytes, size)
+            excess = 0 if max_bytes is None else max(0, size - max_bytes)
+            selection = await self._selection(older_than, excess, now)
             if selection.is_empty:
                 break
             done.append(selection)
             if dry_run:
                 size = max(0, size - selection.size_bytes)
                 break
-            await self._remove(selection, selection.event(older_than, max_bytes, now), older_than)
+            await self._remove(selection, selection.event(older_than, max_bytes, now))
             await self._database.reclaim()
             size = await self._database.used_bytes()
             if max_bytes is None or size <= max_bytes:
@@ -114,22 +127,27 @@ class RetentionPart(StorePart):
             bytes_after=size,
         )
 
-    async def _selection(
-        self, older_than: datetime, max_bytes: int | None, size: int
-    ) -> _Selection:
-        excess = 0 if max_bytes is None else max(0, size - max_bytes)
+    async def _selection(self, older_than: datetime, excess: int, now: datetime) -> _Selection:
         async with self._database.read() as connection:
-            chosen = await victims(connection, self._database, older_than, excess)
+            # What nobody could read is the first to go when space is short.
+            rejected = await self._rejected(connection, now if excess else older_than)
+            wanted = max(0, excess - rejected.size_bytes)
+            chosen = await victims(connection, self._database, older_than, wanted)
             going = {victim.id for victim in chosen}
             superseded = await superseded_records(connection, self._database, older_than, going)
-            query = select(func.count()).where(inbox_rejected.c.rejected_at < older_than)
-            rejected = await connection.scalar(query) or 0
         return _Selection(chosen, superseded, rejected)
 
-    async def _remove(self, selection: _Selection, event: AuditEvent, older_than: datetime) -> None:
+    async def _rejected(self, connection: AsyncConnection, before: datetime) -> _Rejected:
+        size = func.sum(self._database.stored_bytes(inbox_rejected.c.body))
+        query = select(func.count(), func.coalesce(size, 0))
+        query = query.where(inbox_rejected.c.rejected_at < before)
+        bodies, size_bytes = (await connection.execute(query)).one()
+        return _Rejected(before, bodies, int(size_bytes))
+
+    async def _remove(self, selection: _Selection, event: AuditEvent) -> None:
         async with self._database.write() as connection:
             await append_events(connection, self._database, [event])
-        while await self._remove_rejected(older_than):
+        while await self._remove_rejected(selection.rejected_before):
             pass
         for batch in _batches(selection.incidents):
             async with self._database.changing_incidents() as connection:
@@ -138,10 +156,10 @@ class RetentionPart(StorePart):
             async with self._database.write() as connection:
                 await remove_superseded(connection, part)
 
-    async def _remove_rejected(self, older_than: datetime) -> bool:
+    async def _remove_rejected(self, before: datetime) -> bool:
         """Remove some; False once there is none left."""
         columns = inbox_rejected.c
-        some = select(columns.id).where(columns.rejected_at < older_than).limit(ROWS_AT_ONCE)
+        some = select(columns.id).where(columns.rejected_at < before).limit(ROWS_AT_ONCE)
         async with self._database.write() as connection:
             return await _removed(connection, (await connection.scalars(some)).all())
 
