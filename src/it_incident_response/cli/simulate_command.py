@@ -70,15 +70,14 @@ def _list(kinds: list[str], *, as_json: bool) -> None:
 
 async def _run(faults: tuple[str, ...], given: dict[str, Any]) -> None:
     from it_incident_response.config.settings import ServerSettings
+    from it_incident_response.ports import SystemClock
     from it_incident_response.servers.listening import serving
+    from it_incident_response.simulation import PacedClock, SimulatedWorld
     from it_incident_response.simulation.live import LiveWorld
 
-    live = LiveWorld(
-        seed=given["seed"],
-        speed=given["speed"],
-        webhook=given["webhook"],
-        quiet_s=given["every"] * 60 if given["at_random"] else None,
-    )
+    world = SimulatedWorld(given["seed"], PacedClock(SystemClock().now(), given["speed"]))
+    quiet_s = given["every"] * 60 if given["at_random"] else None
+    live = LiveWorld(world, webhook=given["webhook"], quiet_s=quiet_s)
     settings = ServerSettings(host="127.0.0.1", port=given["port"])
     async with live, serving(live.app, settings) as url:
         _say(given["as_json"], what="serving", about=url, detail=_where(url, given["webhook"]))

@@ -1,5 +1,6 @@
 """The recorded past: every exported series, one row a tick, a few hours long."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class History:
 
     def __init__(self, blocks: Sequence[Block], capacity: int) -> None:
         self.keys = tuple(key for block in blocks for key in block.keys)
-        self._blocks = tuple(blocks)
+        self._blocks = tuple((block, [math.nan] * len(block.keys)) for block in blocks)
         self._capacity = capacity
         self._times = np.empty(2 * capacity)
         self._rows = np.empty((2 * capacity, len(self.keys)))
@@ -51,13 +52,11 @@ class History:
             self._times[: self._capacity] = self._times[self._capacity :]
             self._rows[: self._capacity] = self._rows[self._capacity :]
             self._end = self._capacity
-        row = self._rows[self._end]
-        start = 0
-        for block in self._blocks:
-            end = start + len(block.keys)
+        row: list[float] = []
+        for block, missing in self._blocks:
             values = block.read()
-            row[start:end] = np.nan if values is None else values
-            start = end
+            row += missing if values is None else values
+        self._rows[self._end] = row
         self._times[self._end] = at
         self._end += 1
 

@@ -8,8 +8,6 @@ import httpx
 from starlette.applications import Starlette
 
 from it_incident_response.errors import ConfigError
-from it_incident_response.ports.clock import Clock, SystemClock
-from it_incident_response.simulation.clock import PacedClock
 from it_incident_response.simulation.faults import FAULTS
 from it_incident_response.simulation.news import News, NewsItem
 from it_incident_response.simulation.physics import TICK_S
@@ -25,20 +23,14 @@ class LiveWorld:
     """One world with its wire; call `step` about once a tick."""
 
     def __init__(
-        self,
-        *,
-        seed: int,
-        speed: float = 1.0,
-        webhook: str | None = None,
-        quiet_s: float | None = None,
-        clock: Clock | None = None,
+        self, world: SimulatedWorld, *, webhook: str | None = None, quiet_s: float | None = None
     ) -> None:
-        """Start the world at the present time.
+        """Serve and post what becomes of `world`.
 
         With `quiet_s`, a fault drawn by the seed begins whenever nothing has been wrong for so
         long. Raises `ConfigError` if `webhook` is no http(s) address.
         """
-        self.world = SimulatedWorld(seed, clock or PacedClock(SystemClock().now(), speed))
+        self.world = world
         self.sources = SimulatedSources(self.world)
         self.app: Starlette = wire_app(self.world, self.sources)
         self._http = httpx.AsyncClient(timeout=_WEBHOOK_TIMEOUT_S)

@@ -7,9 +7,6 @@ that of an M/M/1 queue, 1 / (1 - use). Errors and waits travel from a service to
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from it_incident_response.simulation.state import (
     DISK_FULL_SHARE,
     LATENCY_BUCKETS_S,
@@ -34,7 +31,7 @@ _QUEUE_WAIT_S = 2.0
 _QUICK_BOUNDS = [bound**-SHAPE for bound in LATENCY_BUCKETS_S]
 _SLOW_BOUNDS = [bound**-SLOW_SHAPE for bound in LATENCY_BUCKETS_S]
 
-Noise = NDArray[np.float64]
+Noise = list[float]
 
 
 def noise_width(state: State) -> int:
@@ -48,7 +45,7 @@ def tick(state: State, noise: Noise) -> None:
     instances = state.instances
     for place, instance in enumerate(instances):
         # An AR(1) process: what is busy now tends to be busy a minute later.
-        instance.noise = 1 + 0.85 * (instance.noise - 1) + 0.02 * float(noise[2 + place])
+        instance.noise = 1 + 0.85 * (instance.noise - 1) + 0.02 * noise[2 + place]
         instance.troubles.clear()
     _spread_load(state, _demand(state, noise))
     own_error_noise = noise[2 + len(instances) :]
@@ -56,7 +53,7 @@ def tick(state: State, noise: Noise) -> None:
     for service in reversed(state.services.values()):
         _serve(state, service)
     for place, instance in enumerate(instances):
-        _count(instance, float(own_error_noise[place]))
+        _count(instance, own_error_noise[place])
     for instance in instances:
         _grow_memory(state, instance)
     for host in state.hosts.values():
@@ -72,7 +69,7 @@ def daily_share(at: float) -> float:
 
 
 def _demand(state: State, noise: Noise) -> float:
-    state.latest_noise = 0.8 * state.latest_noise + 0.02 * float(noise[0])
+    state.latest_noise = 0.8 * state.latest_noise + 0.02 * noise[0]
     wanted = state.shop.peak_rps * daily_share(state.at) * (1 + state.latest_noise) * state.surge
     # Clients that do not accept the certificate give up before they send a request.
     state.demand_rps = wanted * (0.03 if state.certificate_has_expired else 1.0)
@@ -100,7 +97,7 @@ def _cache_miss_share(state: State) -> float:
 
 def _use_processors(state: State, noise: Noise) -> None:
     for place, host in enumerate(state.hosts.values()):
-        busy = _BASE_CPU_SHARE * host.spec.cores * (1 + 0.1 * float(noise[place]))
+        busy = _BASE_CPU_SHARE * host.spec.cores * (1 + 0.1 * noise[place])
         for instance in state.by_host[host.spec.name]:
             if instance.is_up:
                 busy += _cores_of(state.services[instance.spec.name], instance)

@@ -112,7 +112,7 @@ class SimulatedWorld:
         self._deploy_something_innocent()
         self._apply_what_is_due()
         was_up = [instance.is_up for instance in self.state.instances]
-        physics.tick(self.state, self._noise.standard_normal(self._width))
+        physics.tick(self.state, self._noise.standard_normal(self._width).tolist())
         self._note_kills(was_up)
         self.ticks += 1
         self.history.record(self.state.at)

@@ -7,10 +7,11 @@ from click.testing import CliRunner
 from it_incident_response.cli import cli
 from it_incident_response.errors import ConfigError
 from it_incident_response.integrations.alert_json import parse_webhook
-from it_incident_response.simulation import FAULTS, SimulatedSources, SimulatedWorld, VirtualClock
+from it_incident_response.simulation import FAULTS, SimulatedSources
 from it_incident_response.simulation.live import LiveWorld
 from it_incident_response.simulation.remedies import Deed
 from it_incident_response.simulation.webhooks import Notifier
+from tests.unit.simulation.worlds import young_world
 
 
 class Receiver:
@@ -29,7 +30,7 @@ class Receiver:
 
 @pytest.fixture
 async def rig():
-    world = SimulatedWorld(7)
+    world = young_world()
     receiver = Receiver()
     async with httpx.AsyncClient(transport=httpx.MockTransport(receiver)) as http:
         yield world, receiver, Notifier(world, SimulatedSources(world), "http://x/hook", http)
@@ -79,8 +80,7 @@ async def test_our_own_reader_understands_the_webhooks(rig):
 
 
 async def test_news_come_once_and_in_order():
-    clock = VirtualClock()
-    async with LiveWorld(seed=7, clock=clock) as live:
+    async with LiveWorld(young_world()) as live:
         live.world.inject("service_down")
         items = await live.step()
         assert [item.what for item in items] == ["fault_began"]
@@ -97,8 +97,8 @@ async def test_news_come_once_and_in_order():
 
 
 async def test_random_faults_come_one_at_a_time():
-    async with LiveWorld(seed=7, quiet_s=600, clock=VirtualClock()) as live:
-        for _ in range(12):
+    async with LiveWorld(young_world(), quiet_s=600) as live:
+        for _ in range(6):
             await live.world.run(300)
             await live.step()
         begun = live.world.incidents
@@ -110,10 +110,10 @@ async def test_random_faults_come_one_at_a_time():
 @pytest.mark.parametrize("url", ["localhost:9095", "ftp://x/y", "http://", ""])
 def test_a_webhook_needs_an_address(url):
     if not url:
-        assert LiveWorld(seed=7, webhook=url, clock=VirtualClock())._notifier is None
+        assert LiveWorld(young_world(), webhook=url)._notifier is None
         return
     with pytest.raises(ConfigError, match="webhook"):
-        LiveWorld(seed=7, webhook=url, clock=VirtualClock())
+        LiveWorld(young_world(), webhook=url)
 
 
 def test_the_command_lists_the_faults():

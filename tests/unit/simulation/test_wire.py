@@ -21,17 +21,29 @@ RECORDED = Path(__file__).parents[2] / "recorded"
 BASE = "http://127.0.0.1:9090"
 
 
-@pytest.fixture
-async def world():
+def broken_world():
     world = young_world(7, past_s=2400)
     world.inject("service_down")
-    await world.run(300)
+    world.clock.advance(300)
+    world.catch_up()
     return world
 
 
 @pytest.fixture
-async def client(world):
-    transport = httpx.ASGITransport(wire_app(world))
+def world():
+    """A world to act in."""
+    return broken_world()
+
+
+@pytest.fixture(scope="module")
+def still():
+    """A world only to look at: made once."""
+    return broken_world()
+
+
+@pytest.fixture
+async def client(still):
+    transport = httpx.ASGITransport(wire_app(still))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
         yield client
 
@@ -67,12 +79,12 @@ async def test_replies_have_the_recorded_shape(client, path, recording):
     assert shape(reply.json()) == shape(recorded(recording))
 
 
-async def test_webhooks_have_the_recorded_shape(world):
+async def test_webhooks_have_the_recorded_shape(still):
     from it_incident_response.simulation.webhooks import payload
 
-    names = {alert.name for alert in world.firing()}
+    names = {alert.name for alert in still.firing()}
     name = sorted(names)[0]
-    firing = payload(name, [alert for alert in world.firing() if alert.name == name])
+    firing = payload(name, [alert for alert in still.firing() if alert.name == name])
     wanted = recorded("alertmanager/webhook_firing.json")
     loose = ("groupLabels", "commonLabels", "commonAnnotations")
     for body in (firing, wanted):
@@ -104,8 +116,8 @@ async def test_numbers_are_written_without_exponents(client):
         assert data["result"][1] == expected
 
 
-async def test_query_range_has_a_point_per_step(client, world):
-    end = world.clock.now().timestamp()
+async def test_query_range_has_a_point_per_step(client, still):
+    end = still.clock.now().timestamp()
     given = {"query": "up", "start": end - 600, "end": end, "step": "1m"}
     data = (await client.get("/api/v1/query_range", params=given)).json()["data"]
     assert data["resultType"] == "matrix"

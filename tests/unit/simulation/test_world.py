@@ -1,5 +1,5 @@
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -203,17 +203,17 @@ async def test_faults_that_nobody_can_mend_end_by_themselves():
 async def test_deployments_include_innocent_ones_and_the_guilty_one():
     world = young_world(7)
     incident = world.inject("api_errors_after_deploy")
-    await world.run(6 * 3600)
+    await world.run(4 * 3600)
     guilty = [c for c in world.changes if incident.fault.version in c.summary]
     assert len(guilty) == 1
-    assert len(world.changes) > 4
+    assert len(world.changes) > 2
 
 
 async def test_an_innocent_deployment_does_not_mend_a_flawed_release():
     world = young_world(7)
     incident = world.inject("api_errors_after_deploy")
-    await world.run(5 * 3600)
-    assert len(world.changes) > 3
+    await world.run(3 * 3600)
+    assert len(world.changes) > 2
     assert incident.ended_at is None
     assert incident.fault.service.release.error_share > 0
 
@@ -229,12 +229,3 @@ def test_unknown_deeds_and_targets_fail():
     assert not world.perform(Deed("restart_service", "db-9", "", {"unit": "x.service"})).succeeded
     assert not world.perform(Deed("clean_disk", "db-1", "", {"path": "/etc"})).succeeded
     assert not world.perform(Deed("scale_service", None, "api", {"replicas": -1})).succeeded
-
-
-async def test_old_history_is_forgotten_not_kept_for_ever():
-    world = young_world(7)
-    await world.run(9 * 3600)
-    times, rows = world.history.between(0, world.clock.now().timestamp())
-    assert len(times) == len(rows) == len(world.history)
-    assert timedelta(seconds=times[-1] - times[0]) < timedelta(hours=8, minutes=1)
-    assert np.all(np.diff(times) == 15)
