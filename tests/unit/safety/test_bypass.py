@@ -86,6 +86,14 @@ async def test_an_altered_plan_under_the_id_of_the_approved_one(world: World) ->
     await refused(world, plan.model_copy(update={"steps": other}), "not the one in the record")
 
 
+async def test_a_plan_altered_in_a_later_step(world: World) -> None:
+    plan = await world.approved("web-1", "web-2")
+    other = (await world.plan("web-1", "web-3")).steps
+    altered = plan.model_copy(update={"steps": other})
+    assert altered.steps[0] == plan.steps[0]
+    await refused(world, altered, "not the one in the record")
+
+
 async def test_a_foreign_step_within_the_approved_plan(world: World) -> None:
     plan = await world.approved("web-1")
     step = (await world.plan("web-2")).steps[0]
