@@ -19,16 +19,18 @@ HANDLED_WITHIN_S = 600.0
 def run() -> dict[str, Any]:
     """Return the peak memory and how long it took until every alert was handled."""
     bodies = [webhook(group) for group in batches(FINGERPRINTS, BODY)]
-    with tempfile.TemporaryDirectory(prefix="iir-bench-") as name:
-        with responder(Path(name), QUIET) as server:
-            idle = server.rss_peak_mb()
-            began = time.monotonic()
-            for number in range(ALERTS // BODY):
-                _post(server, bodies[number % len(bodies)])
-            accepted = time.monotonic() - began
-            _wait_handled(server)
-            handled = time.monotonic() - began
-            peak = server.rss_peak_mb()
+    with (
+        tempfile.TemporaryDirectory(prefix="iir-bench-") as name,
+        responder(Path(name), QUIET) as server,
+    ):
+        idle = server.rss_peak_mb()
+        began = time.monotonic()
+        for number in range(ALERTS // BODY):
+            _post(server, bodies[number % len(bodies)])
+        accepted = time.monotonic() - began
+        _wait_handled(server)
+        handled = time.monotonic() - began
+        peak = server.rss_peak_mb()
     return {
         "alerts": ALERTS,
         "fingerprints": FINGERPRINTS,

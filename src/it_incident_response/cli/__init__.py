@@ -100,7 +100,7 @@ def _parse_overrides(
     "config_file",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="IIR_CONFIG",
-    help="Configuration file; default: config/real_integration_config.yaml if it exists.",
+    help="Default: iir.yaml; with real data also config/real_integration_config.yaml.",
 )
 @click.option("--profile", envvar="IIR_PROFILE", help="One of `iir config profiles`.")
 @click.option(

@@ -1,6 +1,8 @@
 """How commands print: tables for people, JSON for programs; text from outside is made harmless."""
 
+import os
 import re
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+UNWATCHED_WIDTH = 160
+"""Columns of a table that goes into a file or a pipe."""
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters and bidirectional overrides: they could fake what a terminal shows."""
@@ -29,7 +34,8 @@ def console() -> "Console":
     """Return the terminal, with rich markup off so that text from outside is never markup."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNWATCHED_WIDTH
+    return Console(markup=False, highlight=False, soft_wrap=True, width=width)
 
 
 def print_json(value: Any) -> None:

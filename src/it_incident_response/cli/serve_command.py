@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,6 @@ from it_incident_response.cli.runtime import load_config, run_async
 
 if TYPE_CHECKING:
     from it_incident_response.config import Settings
-    from it_incident_response.simulation import SimulatedWorld
     from it_incident_response.system import Runtime
 
 
@@ -26,15 +25,18 @@ async def serve(ctx: click.Context, port: int | None, faults: tuple[str, ...]) -
 
     Point Alertmanager at the printed webhook address. Several of these may share one PostgreSQL.
     """
-    from it_incident_response.system import open_configured
+    from it_incident_response.system import make_world, open_configured
 
     _log_to_stderr(debug=bool(getattr(ctx.obj, "debug", False)))
-    settings = load_config(ctx).settings
+    loaded = load_config(ctx)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    settings = loaded.settings
     if port is not None:
         settings = settings.model_copy(
             update={"server": settings.server.model_copy(update={"port": port})}
         )
-    world = _world(settings)
+    world = make_world(settings)
     async with open_configured(settings, world) as runtime:
         for fault in faults:
             if world is None:
@@ -106,18 +108,6 @@ class Housekeeping:
             )
         if self._next_prune is None or now >= self._next_prune:
             self._next_prune = now + timedelta(seconds=retention.every_s)
-
-
-def _world(settings: "Settings") -> "SimulatedWorld | None":
-    chosen: dict[str, Any] = settings.ports.model_dump()
-    if "simulated" not in {choice for port, choice in chosen.items() if port != "execution"}:
-        return None
-    from it_incident_response.ports import SystemClock
-    from it_incident_response.simulation import PacedClock, SimulatedWorld
-
-    speed = settings.simulation.speed if settings.ports.is_all_simulated else 1.0
-    clock = PacedClock(SystemClock().now(), speed)
-    return SimulatedWorld(settings.simulation.seed, clock)
 
 
 def _mode(settings: "Settings") -> str:

@@ -249,7 +249,7 @@ class VerificationSettings(Section):
 class SimulationSettings(Section):
     """The simulated world."""
 
-    seed: int = Field(default=7, ge=0, le=2**63 - 1)
+    seed: int = Field(default=12, ge=0, le=2**63 - 1)
     speed: float = Field(default=1.0, gt=0, le=100_000)
     """Simulated seconds a real second."""
 

@@ -46,9 +46,8 @@ class Plan(Value):
     @property
     def digest(self) -> str:
         """SHA-256 over incident and steps (actions, parameters, commands, targets)."""
-        content = {
-            "incident": self.incident_id,
-            "steps": [step.model_dump(mode="json", exclude={"policy", "notes"}) for step in self.steps],
-        }
+        shown_only = {"policy", "notes"}
+        steps = [step.model_dump(mode="json", exclude=shown_only) for step in self.steps]
+        content = {"incident": self.incident_id, "steps": steps}
         canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()

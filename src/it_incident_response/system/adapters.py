@@ -22,7 +22,12 @@ from it_incident_response.ports import (
     SystemClock,
 )
 from it_incident_response.ports.registry import Surroundings
-from it_incident_response.simulation import SimulatedExecutor, SimulatedSources, SimulatedWorld
+from it_incident_response.simulation import (
+    PacedClock,
+    SimulatedExecutor,
+    SimulatedSources,
+    SimulatedWorld,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +56,25 @@ class Adapters:
             await close()
 
 
+def make_world(settings: Settings, clock: Clock | None = None) -> SimulatedWorld | None:
+    """Return the world that the simulated ports need, or None if none of them reads it.
+
+    `clock` is the world's own; without one it keeps real time, at the configured speed where no
+    real system is mixed in.
+    """
+    chosen = settings.ports.model_dump(exclude={"execution"})
+    if "simulated" not in chosen.values():
+        return None
+    speed = settings.simulation.speed if settings.ports.is_all_simulated else 1.0
+    return SimulatedWorld(settings.simulation.seed, clock or PacedClock(SystemClock().now(), speed))
+
+
 def choose_adapters(settings: Settings, world: SimulatedWorld | None) -> Adapters:
     """Return the adapters that the settings choose; connects to nothing yet.
 
-    `world` is the simulated world to use where a port is simulated; raises `ConfigError` if one is
-    needed and there is none, or a chosen system has no address.
+    `world` is the simulated world to use where a port is simulated; without one (a command that
+    only reads the record) such a port is empty. Raises `ConfigError` if a chosen system has no
+    address.
     """
     clock: Clock = world.clock if world else SystemClock()
     chosen = Adapters(clock=clock, inventory=_inventory(settings, world), world=world)
@@ -95,36 +114,10 @@ class _Built:
     def _once(self, name: str, section: HttpSystem) -> Any:
         if name not in self._made:
             connector = next(c for c in CONNECTORS if c.name == name)
-            given = connector.settings.model_validate(connection(section))
+            given = connector.read_settings(section.connector_fields())
             adapter = self._made[name] = connector.build(given, self._surroundings)
             self._closers.append(adapter.aclose)
         return self._made[name]
-
-
-def connection(section: HttpSystem) -> dict[str, Any]:
-    """Return a section of the configuration as a connector's settings."""
-    tls = section.tls_config
-    headers = dict(section.headers)
-    scheme, credentials = section.authorization.type, section.authorization.credentials
-    token = credentials if scheme.lower() == "bearer" else None
-    if credentials is not None and token is None:
-        headers["Authorization"] = _scheme_header(scheme, credentials)
-    return {
-        "url": section.url,
-        "timeout_s": section.timeout_s,
-        "bearer_token": token,
-        "username": section.basic_auth.username,
-        "password": section.basic_auth.password,
-        "ca_file": tls.ca_file,
-        "cert_file": tls.cert_file,
-        "key_file": tls.key_file,
-        "insecure_skip_verify": tls.insecure_skip_verify,
-        "headers": headers,
-    }
-
-
-def _scheme_header(scheme: str, credentials: Any) -> Any:
-    return type(credentials)(f"{scheme} {credentials.get_secret_value()}")
 
 
 def _pick(
@@ -137,11 +130,6 @@ def _pick(
     if choice == "none":
         return None
     if choice == "simulated":
-        if simulated is None:
-            raise ConfigError(
-                f"ports.{port} is simulated, and the simulated world runs in another process",
-                hint="it lives in `iir serve`, `iir simulate` and `iir demo`",
-            )
         return simulated
     real = {"prometheus": prometheus, "alertmanager": alertmanager}[choice]
     if real is None:
@@ -176,17 +164,7 @@ def _executors(settings: Settings, chosen: Adapters) -> Mapping[str, Executor]:
     from it_incident_response.executors.ssh import SshExecutor
     from it_incident_response.executors.ssh_settings import SshSettings
 
-    section = settings.ssh
-    given = {
-        "username": section.username,
-        "private_key": section.private_key,
-        "known_hosts": section.known_hosts,
-        "passphrase": section.passphrase,
-        "connect_timeout_s": section.timeout_s,
-        "sudo": section.sudo,
-    }
-    executor = SshExecutor(
-        chosen.inventory, SshSettings(**{k: v for k, v in given.items() if v is not None})
-    )
+    given = SshSettings.model_validate(settings.ssh.executor_fields())
+    executor = SshExecutor(chosen.inventory, given)
     chosen.closers.append(executor.close)
     return {executor.name: executor}

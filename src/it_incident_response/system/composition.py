@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,18 +19,21 @@ from it_incident_response.analysis.correlation_settings import CorrelationSettin
 from it_incident_response.analysis.rules_engine import RulesEngine
 from it_incident_response.config import Origin, Settings, load
 from it_incident_response.config.origin import OriginKind
+from it_incident_response.domain.alert import Alert
+from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.execution import Execution
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.topology import Topology
 from it_incident_response.integrations import parse_alerts, parse_webhook
-from it_incident_response.ports import Clock, Silencer, Store
+from it_incident_response.ports import AlertSource, Clock, Silencer, Store
 from it_incident_response.safety.approval_manager import ApprovalManager
 from it_incident_response.safety.gate import ActionGate, ExecutionFlags
+from it_incident_response.safety.people import ANYBODY
 from it_incident_response.safety.policy import Policy
 from it_incident_response.safety.redaction import Redactor
-from it_incident_response.simulation import SimulatedWorld
+from it_incident_response.simulation import Fault, SimulatedWorld
 from it_incident_response.storage import open_store
 from it_incident_response.system.adapters import Adapters, choose_adapters
 from it_incident_response.system.views import IncidentView, incident_view
@@ -42,17 +46,21 @@ READERS: Mapping[str, Reader] = {"alertmanager": parse_webhook, "alerts": parse_
 
 
 GUIDE_FAULTS = (
+    "memory_leak",
     "database_connection_timeouts",
     "api_errors_after_deploy",
-    "memory_leak",
     "disk_full",
     "tls_certificate_expiry",
 )
-"""The five incidents of the proof of concept, as faults of the simulated world."""
+"""The five incidents of the proof of concept, as faults of the simulated world.
 
-PRELOAD_POLLS = 20
-PRELOAD_POLL_S = 60.0
-"""Virtual time in which all five have raised their alerts."""
+They begin in reverse order: a leak that is left alone soon becomes another incident.
+"""
+
+PRELOAD_WITHIN = timedelta(hours=1)
+PRELOAD_STEP_S = 60.0
+PRELOAD_APART_S = 330.0
+"""Virtual time from one to the next: enough that they are not taken for one incident."""
 
 
 class Runtime:
@@ -91,9 +99,14 @@ class Runtime:
 
     @cached_property
     def policy(self) -> Policy:
-        """The policy file's, or the default."""
+        """The policy file's, or the default; in a simulated world anybody may approve high risk."""
         path = self.settings.policy
-        return Policy.load(path) if path else Policy.default()
+        if path:
+            return Policy.load(path)
+        policy = Policy.default()
+        if not self.is_world_only:
+            return policy
+        return policy.model_copy(update={"roles": dict.fromkeys(policy.roles, (ANYBODY,))})
 
     @cached_property
     def redactor(self) -> Redactor:
@@ -237,11 +250,29 @@ class Runtime:
         world, source = self.adapters.world, self.adapters.alerts
         if world is None or source is None or self.settings.ports.alerts != "simulated":
             return
+        faults: dict[str, Fault] = {}
         for kind in GUIDE_FAULTS:
-            world.inject(kind)
-        for _ in range(PRELOAD_POLLS):
-            await world.run(PRELOAD_POLL_S)
-            await self.detection.poll(source, self.adapters.conditions)
+            taken = [fault.target for fault in faults.values()]
+            faults[kind] = world.draw(kind, avoid=taken)
+        for kind in reversed(GUIDE_FAULTS):
+            target = world.begin(faults[kind]).fault.target
+            await self._take_in_about(target, world, source)
+
+    def _is_about(self, alert: Alert, target: Entity) -> bool:
+        return target in self.inventory.enrich(alert.entities)
+
+    async def _take_in_about(
+        self, target: Entity, world: SimulatedWorld, source: AlertSource
+    ) -> None:
+        """Take in the next alerts about `target`, not those about what it drags down."""
+        began = world.clock.now()
+        mine: list[Alert] = []
+        while not mine and world.clock.now() < began + PRELOAD_WITHIN:
+            await world.run(PRELOAD_STEP_S)
+            firing = await source.firing_alerts()
+            mine = [a for a in firing if a.starts_at >= began and self._is_about(a, target)]
+        await self.detection.absorb(mine)
+        await world.run(PRELOAD_APART_S)
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ from it_incident_response.domain.incident import Incident, IncidentStatus
 from it_incident_response.domain.severity import parse_severity
 from it_incident_response.errors import InputRejected
 from it_incident_response.ports import IncidentFilter
+from it_incident_response.simulation import VirtualClock
+from it_incident_response.system.adapters import make_world
 from it_incident_response.system.composition import Runtime, facade_settings, open_configured
 from it_incident_response.system.views import IncidentView, incident_view
 from it_incident_response.workflow.stages import Stage
@@ -47,7 +49,10 @@ class IncidentResponseSystem:
         settings = facade_settings(config, use_real_data=use_real_data, exit_stack=self._exit)
         try:
             self._portal: BlockingPortal = self._exit.enter_context(start_blocking_portal())
-            opened = self._portal.wrap_async_context_manager(open_configured(settings))
+            clock = VirtualClock() if settings.ports.is_all_simulated else None
+            opened = self._portal.wrap_async_context_manager(
+                open_configured(settings, make_world(settings, clock))
+            )
             self._runtime: Runtime = self._exit.enter_context(opened)
             if preload_incidents:
                 self._call(self._runtime.preload)
