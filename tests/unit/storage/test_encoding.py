@@ -5,7 +5,7 @@ from datetime import datetime
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from it_incident_response.domain.alert import Alert
@@ -15,8 +15,12 @@ from it_incident_response.errors import StoreUnavailable
 from it_incident_response.storage import encoding
 from tests.contracts import store_fixtures as make
 
+UNHURRIED = settings(deadline=None, max_examples=60)
+"""A busy machine is no failure."""
 TEXT = st.text(max_size=60)
-ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)
+ANY_UNHURRIED = settings(deadline=None, max_examples=60)
+"""A busy machine is no failure."""
+TEXT = st.text(alphabet=st.characters(), max_size=60)
 """With lone surrogates, which no encoder takes."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
@@ -25,12 +29,14 @@ JSON = st.recursive(
 )
 
 
+@UNHURRIED
 @given(TEXT, st.dictionaries(TEXT, TEXT, max_size=5))
 def test_text_comes_back_unchanged(title: str, labels: dict[str, str]) -> None:
     one = make.alert().model_copy(update={"name": title, "labels": labels})
     assert encoding.load(Alert, encoding.dump(one)) == one
 
 
+@UNHURRIED
 @given(st.floats(allow_nan=False))
 def test_every_number_comes_back_unchanged(number: float) -> None:
     seen = make.evidence(make.incident(1))
@@ -38,6 +44,7 @@ def test_every_number_comes_back_unchanged(number: float) -> None:
     assert encoding.load(Evidence, encoding.dump(seen)) == seen
 
 
+@UNHURRIED
 @given(ANY_TEXT)
 def test_lone_surrogates_become_replacement_characters(text: str) -> None:
     stored = encoding.dump(make.incident(1).model_copy(update={"title": text}))
@@ -47,6 +54,7 @@ def test_lone_surrogates_become_replacement_characters(text: str) -> None:
         assert title == text
 
 
+@UNHURRIED
 @given(ANY_TEXT)
 def test_a_key_can_be_held_by_every_database(text: str) -> None:
     key = encoding.key_text(text)
@@ -54,6 +62,7 @@ def test_a_key_can_be_held_by_every_database(text: str) -> None:
     assert encoding.key_text(key) == key
 
 
+@UNHURRIED
 @given(st.dictionaries(ANY_TEXT, JSON, max_size=5))
 def test_canonical_form_does_not_depend_on_the_order_of_keys(details: dict[str, object]) -> None:
     def of(content: dict[str, object]) -> bytes:
@@ -78,6 +87,7 @@ def test_a_damaged_row_is_an_error_of_the_store_not_a_traceback() -> None:
             encoding.load(Alert, text)
 
 
+@UNHURRIED
 @given(st.lists(st.datetimes(), max_size=20))
 def test_moments_come_back_unchanged(moments: list[datetime]) -> None:
     aware = tuple(moment.replace(tzinfo=make.NOW.tzinfo) for moment in moments)
