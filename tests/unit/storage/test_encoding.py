@@ -18,9 +18,7 @@ from tests.contracts import store_fixtures as make
 UNHURRIED = settings(deadline=None, max_examples=60)
 """A busy machine is no failure."""
 TEXT = st.text(max_size=60)
-ANY_UNHURRIED = settings(deadline=None, max_examples=60)
-"""A busy machine is no failure."""
-TEXT = st.text(alphabet=st.characters(), max_size=60)
+ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)
 """With lone surrogates, which no encoder takes."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
