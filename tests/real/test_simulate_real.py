@@ -64,7 +64,8 @@ def stop(process: subprocess.Popen) -> list[dict]:
     """Press Ctrl-C; return what was printed since the start."""
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
-    lines = list(process.stdout)
+    with process.stdout as output:
+        lines = list(output)
     process.wait(timeout=30)
     return [json.loads(line) for line in lines]
 
