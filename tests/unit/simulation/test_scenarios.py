@@ -15,7 +15,7 @@ async def test_the_same_seed_gives_the_same_scenario():
     ]
 
 
-@pytest.mark.parametrize("kind", ["cache_down", "disk_full", "network_latency", "memory_leak"])
+@pytest.mark.parametrize("kind", ["cache_down", "network_latency", "memory_leak"])
 async def test_scenarios_begin_with_alerts_and_a_present_cause(kind):
     scenario = await make_scenario(kind, 31)
     assert scenario.truth.cause == kind

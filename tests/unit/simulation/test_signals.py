@@ -79,8 +79,8 @@ async def test_rules_hold_exactly_where_their_expressions_do(faults):
     world = await troubled(faults=faults, seconds=0)
     source = HistorySource(world.history)
     held = 0
-    for _ in range(20):
-        await world.run(75)
+    for _ in range(10):
+        await world.run(150)
         grid = Grid.at(world.state.at)
         for rule in RULES:
             found = evaluate(rule.expr, source, grid)
