@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
@@ -31,7 +33,9 @@ def main() -> None:
     console.print(Text(f"$ iir {' '.join(COMMAND[:-1])}", style="bold"))
     console.print(Text.from_ansi(done.stdout))
     target = Path(__file__).with_name("demo.svg")
-    console.save_svg(str(target), title="iir demo")
+    # No fonts from elsewhere: the picture shows in the reader's own fixed-width font.
+    plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    console.save_svg(str(target), title="iir demo", code_format=plain)
 
 
 if __name__ == "__main__":

@@ -345,7 +345,8 @@ def describe_metric(finding: MetricFinding) -> str:
 
 def describe_pattern(pattern: LogPattern) -> str:
     """Return one sentence on what a log pattern shows."""
-    where = f" from {pattern.service or pattern.host}" if pattern.service or pattern.host else ""
+    place = " on ".join(part for part in (pattern.service, pattern.host) if part)
+    where = f" from {place}" if place else ""
     usual = f", usually {pattern.baseline_count:.1f}" if pattern.baseline_count >= 0.05 else ", new"
     return f"{pattern.count}x {pattern.level}{where}{usual}: {pattern.template[:200]}"
 

@@ -13,6 +13,8 @@ from it_incident_response.system import IncidentView
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
+QUERY_SHOWN = 150
+"""Characters of a query; `--json` has all of it."""
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
@@ -90,7 +92,7 @@ def _show_evidence(sign: str, item: Evidence | None) -> None:
     if isinstance(item.finding, MetricFinding) and item.finding.samples:
         out.print(f"         {sparkline([value for _, value in item.finding.samples])}")
     if item.query:
-        out.print(f"         query: {clean(item.query)}", style="dim")
+        out.print(f"         query: {clean(item.query, QUERY_SHOWN)}", style="dim")
 
 
 def show_plan(plan: Plan) -> None:
