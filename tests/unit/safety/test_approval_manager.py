@@ -383,3 +383,10 @@ def test_leaving_the_terminal_is_no_consent(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sys.stderr", _Terminal(""))
     monkeypatch.setattr("click.termui.visible_prompt_func", leave)
     assert ask_on_terminal("Sure?") is False
+
+
+async def test_only_the_plan_in_the_record_is_granted(world: World) -> None:
+    plan = await world.approved("web-1")
+    altered = plan.model_copy(update={"steps": (await world.plan("web-2")).steps})
+    with pytest.raises(ApprovalRequired, match="not the one in the record"):
+        await world.approvals.granted_for(altered)

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from it_incident_response.domain.execution import StepState
-from it_incident_response.errors import ActionInDoubt, Conflict, ConnectorUnavailable
+from it_incident_response.errors import (
+    ActionInDoubt,
+    Conflict,
+    ConnectorUnavailable,
+    PolicyDenied,
+)
 from it_incident_response.safety.limits import Limits
 from it_incident_response.safety.policy import Policy
 from it_incident_response.storage import open_store
@@ -264,3 +269,18 @@ async def test_limits_hold_for_incidents_that_act_at_once(world: World) -> None:
         *(world.gate.run_step(plan, plan.steps[0]) for plan in plans), return_exceptions=True
     )
     assert len(world.executor.executed) <= 1
+
+
+async def test_a_limit_of_one_lets_one_action_run_and_not_two(world: World) -> None:
+    limits = Limits(max_actions_per_hour=1, max_fleet_share=1)
+    world.policy = Policy.default().model_copy(update={"limits": limits})
+    first, second = await world.approved("web-1"), await world.approved("web-2")
+    assert (await world.gate.run_step(first, first.steps[0])).state is StepState.FINISHED
+    with pytest.raises(PolicyDenied, match="1 actions began within the last hour"):
+        await world.gate.run_step(second, second.steps[0])
+    world.clock.advance(minutes=59)
+    with pytest.raises(PolicyDenied):
+        await world.gate.run_step(second, second.steps[0])
+    fresh = await world.approved("web-3")
+    world.clock.advance(minutes=1)
+    assert (await world.gate.run_step(fresh, fresh.steps[0])).state is StepState.FINISHED
