@@ -2,12 +2,14 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from pydantic import BaseModel, SecretStr
 
 from it_incident_response.actions import RunDiagnosticCommand, parse_action
 from it_incident_response.agents.detection_agent import DetectionAgent, Reader
@@ -111,7 +113,7 @@ class Runtime:
     @cached_property
     def redactor(self) -> Redactor:
         """Takes secrets out of whatever is stored or shown."""
-        return Redactor()
+        return Redactor(secrets=tuple(_secrets_of(self.settings)))
 
     @cached_property
     def approvals(self) -> ApprovalManager:
@@ -310,6 +312,18 @@ def facade_settings(
         folder = exit_stack.enter_context(TemporaryDirectory(prefix="iir-"))
         settings = settings.model_copy(update={"data_dir": Path(folder)})
     return settings
+
+
+def _secrets_of(section: BaseModel) -> Iterator[str]:
+    """Yield every secret text in the settings, so that none is ever stored or shown."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        parts = value.values() if isinstance(value, Mapping) else (value,)
+        for part in parts:
+            if isinstance(part, SecretStr) and part.get_secret_value():
+                yield part.get_secret_value()
+            elif isinstance(part, BaseModel):
+                yield from _secrets_of(part)
 
 
 def _is_default(origin: Origin | None) -> bool:

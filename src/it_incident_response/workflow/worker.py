@@ -15,6 +15,8 @@ from it_incident_response.workflow.incident_workflow import IncidentWorkflow
 
 log = logging.getLogger(__name__)
 
+FOREGROUND_LEASE_S = 3600.0
+
 Chore = Callable[[datetime], Awaitable[None]]
 
 
@@ -74,7 +76,8 @@ class Worker:
         while True:
             while await self._detection.ingest() is not None:
                 continue
-            due = await self._claim()
+            # Long enough that nobody has to renew it: a virtual clock would run on meanwhile.
+            due = await self._claim(lease_s=FOREGROUND_LEASE_S)
             if not due:
                 return
             for incident_id in due:
@@ -89,8 +92,9 @@ class Worker:
 
     async def _look(self) -> bool:
         outcome = await self._detection.ingest()
-        for incident_id in await self._claim():
-            task = asyncio.create_task(self._carry(incident_id), name=f"incident {incident_id}")
+        for incident_id in await self._claim(lease_s=self._settings.lease_s):
+            kept = self._carry_with_lease(incident_id)
+            task = asyncio.create_task(kept, name=f"incident {incident_id}")
             self._running[incident_id] = task
             task.add_done_callback(partial(self._finished, incident_id))
         return outcome is not None
@@ -99,7 +103,7 @@ class Worker:
         self._running.pop(incident_id, None)
         self._woken.set()
 
-    async def _claim(self) -> list[IncidentId]:
+    async def _claim(self, *, lease_s: float) -> list[IncidentId]:
         free = self._settings.incidents_at_once - len(self._running)
         if free <= 0:
             return []
@@ -107,32 +111,36 @@ class Worker:
             await self._queue.claim_due(
                 self._clock.now(),
                 worker=self._settings.name,
-                lease_s=self._settings.lease_s,
+                lease_s=lease_s,
                 limit=free,
             )
         )
 
-    async def _carry(self, incident_id: IncidentId) -> None:
+    async def _carry_with_lease(self, incident_id: IncidentId) -> None:
         own = asyncio.current_task()
         keeper = asyncio.create_task(self._keep_lease(incident_id, own))
+        try:
+            await self._carry(incident_id)
+        finally:
+            keeper.cancel()
+
+    async def _carry(self, incident_id: IncidentId) -> None:
         due: datetime | None = None
         try:
             due = await self._workflow.advance(incident_id)
         except IncidentResponseError as error:
             log.warning("incident %s: %s; trying again", incident_id, error.message)
             due = self._clock.now() + timedelta(seconds=self._settings.retry_s)
-        except Exception:
+        except Exception:  # workflow step boundary: one bad incident must not stop the others
             log.exception("incident %s: unexpected error; trying again later", incident_id)
             due = self._clock.now() + timedelta(seconds=10 * self._settings.retry_s)
-        finally:
-            keeper.cancel()
         release = self._queue.release(incident_id, worker=self._settings.name, due_again_at=due)
         await self._guarded(_true_after(release), "giving back a lease")
 
     async def _keep_lease(self, incident_id: IncidentId, own: asyncio.Task[None] | None) -> None:
         is_ours = True
         while is_ours:
-            await asyncio.sleep(self._settings.lease_s / 3)
+            await self._clock.sleep(self._settings.lease_s / 3)
             until = self._clock.now() + timedelta(seconds=self._settings.lease_s)
             renewal = self._queue.renew(incident_id, worker=self._settings.name, until=until)
             is_ours = await self._renewed(renewal)
