@@ -202,7 +202,7 @@ class _Teller:
             + ("the fault is gone" if played.is_healed else "the fault is still there")
         )
         key = view.incident.key
-        out.print("\nLook next:")
+        out.print(f"\nLook next{_activation()}:")
         for command in (
             f"iir --profile demo incidents show {key}",
             f"iir --profile demo incidents timeline {key}",
@@ -239,6 +239,14 @@ async def _before_and_after(view: "IncidentView", runtime: "Runtime") -> None:
             low, high = min(series.values), max(series.values)
             console().print(f"  {clean(name, 44):<44} {sparkline(series.values)}")
             console().print(f"  {'':<44} {low:.3g} to {high:.3g}", style="dim")
+
+
+def _activation() -> str:
+    """Return how to get `iir` on the path, if it runs from an environment in this folder."""
+    environment = Path(sys.prefix)
+    if sys.prefix == sys.base_prefix or not environment.is_relative_to(Path.cwd()):
+        return ""
+    return f" (first: . {environment.relative_to(Path.cwd())}/bin/activate)"
 
 
 def _minutes(seconds: float | None) -> str:
