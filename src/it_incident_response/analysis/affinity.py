@@ -22,12 +22,10 @@ SAME_TOUCHED = 0.55
 """A host or service that the incident touched, but is not about."""
 SAME_SHARED_NODE = 0.25
 """A cluster node, which many unrelated services share."""
-NEIGHBOUR = 0.6
 SCOPE_LABEL = 0.45
 """A label that names a thing several hosts or services can have in common."""
 OTHER_LABEL = 0.25
 BROAD_LABEL = 0.05
-DEDICATED_SERVICES_MAX = 4
 SAME_NAME = 0.15
 SAME_MOMENT = 0.1
 SAME_MOMENT_S = 120.0
@@ -144,6 +142,8 @@ class Match(NamedTuple):
     reason: str
     is_identity: bool
     """True if they share a service or host, rather than being neighbours or alike."""
+    side: int = 0
+    """1 if the incident is at what the alert's service depends on, -1 if at what depends on it."""
     widens_core: bool = False
     """True if the incident is then also about what the alert is about."""
 
@@ -175,42 +175,3 @@ def time_gap_s(moment: datetime, first: datetime | None, last: datetime | None) 
     if first is None or last is None:
         return 0.0
     return max((first - moment).total_seconds(), (moment - last).total_seconds(), 0.0)
-
-
-class NeighbourMap:
-    """Topology neighbours, each entity looked up once."""
-
-    def __init__(self, topology: Topology) -> None:
-        self._topology = topology
-        self._known: dict[Entity, frozenset[Entity]] = {}
-
-    def of(self, entity: Entity) -> frozenset[Entity]:
-        """Return the neighbours of an entity."""
-        if entity not in self._known:
-            self._known[entity] = self._topology.neighbours(entity)
-        return self._known[entity]
-
-    def weight(self, one: Entity, other: Entity) -> float:
-        """Return the weight of an edge; less between two hubs, whose edges say little."""
-        if self.is_dedicated(one, other):
-            return NEIGHBOUR
-        degree = min(len(self.of(one)), len(self.of(other)))
-        return NEIGHBOUR * rarity(degree, 0.1)
-
-    def is_dedicated(self, one: Entity, other: Entity) -> bool:
-        """Return whether one is a host, the other a service on it, and few others share it."""
-        is_host, other_is_host = one.kind in _HOST_KINDS, other.kind in _HOST_KINDS
-        if is_host == other_is_host:
-            return False
-        host, service = (one, other) if is_host else (other, one)
-        on_host = self.of(host)
-        return service in on_host and len(on_host) <= DEDICATED_SERVICES_MAX
-
-    def extends(self, one: Entity, other: Entity) -> bool:
-        """Return whether trouble of `one` makes `other` a likely part of the same cause.
-
-        True for what `one` depends on, and between a service and a host that few others share:
-        on a host of many services one's trouble is not the others'.
-        """
-        is_called = other.name in self._topology.calls.get(one.name, ())
-        return is_called or self.is_dedicated(one, other)

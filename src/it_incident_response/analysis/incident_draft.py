@@ -21,6 +21,8 @@ TAGS_MAX = 32
 TITLE_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 4_000
 
+OPENED_REASON = "opened this incident"
+
 LabelPair = tuple[str, str]
 
 
@@ -93,8 +95,8 @@ class Draft:
             if tag not in self.tags and len(self.tags) < TAGS_MAX:
                 self.tags.append(tag)
 
-    def absorb(self, other: "Draft", limits: CorrelationSettings) -> None:
-        """Take over everything of another draft of the same batch."""
+    def absorb(self, other: "Draft", limits: CorrelationSettings, why: str) -> None:
+        """Take over everything of another draft of the same batch, which `why` shows to be this."""
         self.entities.update(sorted(other.entities)[: limits.entities_max - len(self.entities)])
         self.core.update(sorted(other.core)[: max(0, limits.core_max - len(self.core))])
         self.alert_names.update(sorted(other.alert_names))
@@ -111,10 +113,12 @@ class Draft:
         self.total += other.total
         self.joined += other.joined
         self.is_flapping = self.is_flapping or other.is_flapping
-        self.links += [
-            link.model_copy(update={"incident_id": self.incident.id}) for link in other.links
-        ]
+        self.links += [self._adopted(link, why) for link in other.links]
         self.is_changed = True
+
+    def _adopted(self, link: AlertLink, why: str) -> AlertLink:
+        reason = why if link.reason == OPENED_REASON else link.reason
+        return link.model_copy(update={"incident_id": self.incident.id, "reason": reason})
 
     def finished(self, now: datetime) -> Incident:
         """Return the incident with all that was added."""

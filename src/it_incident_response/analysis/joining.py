@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, MutableMapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from it_incident_response.analysis.affinity import (
     BROAD_LABEL,
@@ -16,7 +16,6 @@ from it_incident_response.analysis.affinity import (
     Evidence,
     Identity,
     Match,
-    NeighbourMap,
     combine,
     identity,
     label_weight,
@@ -24,7 +23,14 @@ from it_incident_response.analysis.affinity import (
     time_gap_s,
 )
 from it_incident_response.analysis.correlation_settings import CorrelationSettings
-from it_incident_response.analysis.incident_draft import Draft, DraftIndex, label_pairs, title_of
+from it_incident_response.analysis.incident_draft import (
+    OPENED_REASON,
+    Draft,
+    DraftIndex,
+    label_pairs,
+    title_of,
+)
+from it_incident_response.analysis.reach import Link, Reach
 from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.ids import IncidentId, new_id
@@ -33,12 +39,15 @@ from it_incident_response.domain.topology import Topology
 
 UNITE_SCORE = 0.6
 """Incidents of one batch become one if an alert shares a service or host with both this well."""
+REASON_LENGTH_MAX = 600
+CROWD = 3
+"""With no more incidents growing at once than this, none is near by chance."""
 SHARERS_MAX = 16
 """A label or touched entity that more open incidents share leads to none of them."""
 IDENTITY_SOFTNESS = 0.25
 FADE_FLOOR = 0.75
 """What is left of a score, however late, while the incident's other alerts still fire."""
-OPENED = Match(1.0, "opened this incident", is_identity=True, widens_core=True)
+OPENED = Match(1.0, OPENED_REASON, is_identity=True, widens_core=True)
 
 
 class Joiner:
@@ -55,9 +64,13 @@ class Joiner:
         self._topology = topology
         self._settings = settings
         self._now = now
-        self._neighbours = NeighbourMap(topology)
+        self._reach = Reach(topology)
         self._absorbed: dict[str, IncidentId] = {}
-        self._index = DraftIndex(d for d in drafts.values() if d.incident.status.is_open)
+        taking = [draft for draft in drafts.values() if draft.incident.status.is_open]
+        self._index = DraftIndex(taking)
+        recent = now - timedelta(seconds=settings.neighbour_window_s)
+        self._active = sum(d.last_at is not None and d.last_at >= recent for d in taking)
+        """Incidents that are growing now: among many, near ones are near by chance."""
 
     def admit(self, draft: Draft) -> None:
         """Let a reopened incident take alerts again."""
@@ -75,7 +88,7 @@ class Joiner:
         matches = self._matches(alert, who)
         if matches and matches[0][0].score >= self._settings.join_score:
             match, draft = matches[0]
-            draft = self._unite(match, draft, matches[1:])
+            draft = self._unite(alert, match, draft, matches[1:])
         else:
             match, draft = OPENED, self._open(alert)
         self._widen_core(draft, who)
@@ -98,12 +111,13 @@ class Joiner:
         for draft, piece in self._by_entities(who):
             evidence[draft].append(piece)
             identical.add(draft)
-        for draft, piece in self._by_neighbours(alert, who, identical):
-            evidence[draft].append(piece)
+        links = self._by_links(alert, who, identical)
+        for draft, link in links.items():
+            evidence[draft].append(Evidence(link.weight, link.reason))
         for draft, pieces in self._by_labels(alert).items():
             evidence[draft] += pieces
         scored = [
-            (self._score(alert, who, draft, pieces, is_identity=draft in identical), draft)
+            (self._score(alert, who, draft, pieces, links.get(draft)), draft)
             for draft, pieces in evidence.items()
         ]
         # Of equally good incidents the oldest wins, so that the result does not depend on hashing.
@@ -132,37 +146,33 @@ class Joiner:
         # An alert about the host itself explains trouble of what runs there.
         return SAME_CORE if entity in who.core and not who.has_service else SAME_TOUCHED
 
-    def _by_neighbours(
-        self, alert: Alert, who: Identity, identical: set[Draft]
-    ) -> Iterator[tuple[Draft, Evidence]]:
-        """Yield evidence from the topology; adds drafts on dedicated hosts to `identical`."""
-        best: dict[Draft, Evidence] = {}
-        dedicated: set[Draft] = set()
-        for entity, neighbour, draft in self._near(alert, who):
-            if draft in identical:
-                continue
-            piece = Evidence(
-                self._neighbours.weight(entity, neighbour), f"{entity} is next to {neighbour}"
-            )
-            if draft not in best or piece.weight > best[draft].weight:
-                best[draft] = piece
-            if self._neighbours.is_dedicated(entity, neighbour):
-                dedicated.add(draft)
-        choices = rarity(len(best) - len(dedicated), IDENTITY_SOFTNESS)
-        for draft, piece in best.items():
-            yield (
-                draft,
-                piece if draft in dedicated else piece._replace(weight=piece.weight * choices),
-            )
-        identical |= dedicated
+    def _by_links(self, alert: Alert, who: Identity, besides: set[Draft]) -> dict[Draft, Link]:
+        """Return the best link of the topology to each draft that is near in time.
 
-    def _near(self, alert: Alert, who: Identity) -> Iterator[tuple[Entity, Entity, Draft]]:
+        Where much is going on at once, a neighbour in trouble may be a coincidence: a link's weight
+        is divided by one more than the number of incidents that chance puts as near.
+        """
+        best: dict[Draft, Link] = {}
+        others = max(0, self._active - CROWD)
+        for entity, link, draft in self._near(alert, who):
+            if draft in besides:
+                continue
+            if not link.is_dedicated:
+                expected = others * self._reach.chance(entity, link.steps)
+                link = link._replace(weight=link.weight / (1 + expected))
+            if draft not in best or link.weight > best[draft].weight:
+                best[draft] = link
+        return best
+
+    def _near(self, alert: Alert, who: Identity) -> Iterator[tuple[Entity, Link, Draft]]:
         for entity in who.core:
-            for neighbour in self._neighbours.of(entity):
-                for draft in self._index.by_core.get(neighbour, ()):
+            links = self._reach.links(entity)
+            for other in links.keys() & self._index.by_core.keys():
+                for draft in self._index.by_core[other]:
                     gap = time_gap_s(alert.starts_at, draft.first_at, draft.last_at)
-                    if gap <= self._settings.neighbour_window_s:
-                        yield entity, neighbour, draft
+                    is_next = links[other].steps == 1
+                    if gap <= (self._settings.neighbour_window_s if is_next else SAME_MOMENT_S):
+                        yield entity, links[other], draft
 
     def _by_labels(self, alert: Alert) -> dict[Draft, list[Evidence]]:
         found: dict[Draft, list[Evidence]] = defaultdict(list)
@@ -181,16 +191,20 @@ class Joiner:
         who: Identity,
         draft: Draft,
         pieces: list[Evidence],
-        *,
-        is_identity: bool,
+        link: Link | None,
     ) -> Match:
         gap = time_gap_s(alert.starts_at, draft.first_at, draft.last_at)
         if gap <= SAME_MOMENT_S:
             pieces.append(Evidence(SAME_MOMENT, "began at the same time"))
         if alert.name in draft.alert_names:
             pieces.append(Evidence(SAME_NAME, f"also {alert.name[:60]}"))
+        is_shared = not draft.entities.isdisjoint(who.all)
+        is_identity = is_shared or (link is not None and link.is_dedicated)
         match = combine(pieces, fade=self._fade(gap, draft), is_identity=is_identity)
-        return match._replace(widens_core=is_identity and _is_of_the_core(who, draft))
+        return match._replace(
+            side=link.side if link else 0,
+            widens_core=is_identity and _is_of_the_core(who, draft),
+        )
 
     def _fade(self, gap_s: float, draft: Draft) -> float:
         late = gap_s - self._settings.join_window_s
@@ -199,22 +213,34 @@ class Joiner:
         faded = 2 ** (-late / (3 * self._settings.join_window_s))
         return float(max(faded, FADE_FLOOR)) if draft.firing else float(faded)
 
-    def _unite(self, match: Match, best: Draft, others: Iterable[tuple[Match, Draft]]) -> Draft:
+    def _unite(
+        self, alert: Alert, match: Match, best: Draft, others: Iterable[tuple[Match, Draft]]
+    ) -> Draft:
         """Unite drafts of this batch that an alert shows to be one; stored ones are left alone."""
-        if not (match.is_identity and match.score >= UNITE_SCORE):
-            return best
         for other_match, other in others:
-            is_one = other_match.is_identity and other_match.score >= UNITE_SCORE
-            if not is_one:
+            if not self._are_one(match, other_match):
                 continue
             keep, give = (other, best) if best.is_new and not other.is_new else (best, other)
             if give.is_new and self._has_room(keep, give):
-                keep.absorb(give, self._settings)
+                why = f"{title_of(alert)} belongs to both: {other_match.reason}; {match.reason}"
+                keep.absorb(give, self._settings, why[:REASON_LENGTH_MAX])
                 self._absorbed[give.incident.id] = keep.incident.id
                 del self._drafts[give.incident.id]
+                self._active -= 1
                 self._index.replace(give, keep)
                 best = keep
         return best
+
+    def _are_one(self, one: Match, other: Match) -> bool:
+        """Return whether an alert that matches two incidents so well makes them one.
+
+        It does if it shares a service or host with both, or stands between them in a chain of
+        dependencies: one at what it calls, the other at what calls it.
+        """
+        if one.is_identity and other.is_identity:
+            return min(one.score, other.score) >= UNITE_SCORE
+        is_between = {one.side, other.side} == {1, -1} or one.is_identity != other.is_identity
+        return is_between and min(one.score, other.score) >= self._settings.join_score
 
     def _has_room(self, one: Draft, other: Draft) -> bool:
         return len(one.core | other.core) <= self._settings.core_max
@@ -225,7 +251,7 @@ class Joiner:
         if not fresh or len(draft.core) >= self._settings.core_max:
             return
         for entity in fresh:
-            if any(self._neighbours.extends(one, entity) for one in draft.core):
+            if any(self._reach.extends(one, entity) for one in draft.core):
                 draft.core.add(entity)
                 draft.entities.add(entity)
                 self._index.by_core[entity].add(draft)
@@ -241,6 +267,7 @@ class Joiner:
         )
         draft = Draft(incident, is_new=True)
         self._drafts[incident.id] = draft
+        self._active += 1
         return draft
 
 

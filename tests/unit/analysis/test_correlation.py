@@ -17,7 +17,12 @@ from tests.unit.analysis.alert_storm import StormShape, make_storm
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TOPOLOGY = Topology(
-    calls={"shop": frozenset({"orders"}), "orders": frozenset({"orders-db"})},
+    calls={
+        "shop": frozenset({"orders"}),
+        "orders": frozenset({"orders-db"}),
+        "left": frozenset({"shared"}),
+        "right": frozenset({"shared"}),
+    },
     runs_on={
         "shop": frozenset({"web-1", "web-2"}),
         "orders": frozenset({"app-1"}),
@@ -114,17 +119,22 @@ def test_the_same_alert_twice_in_one_batch_is_one_alert():
         (
             alert("HighLatency", service="orders"),
             alert("SlowQueries", 1, service="orders-db"),
-            "service orders-db is next to service orders",
+            "service orders calls service orders-db",
         ),
         (
             alert("HostOutOfDiskSpace", instance="db-1:9100"),
             alert("SlowQueries", 1, service="orders-db"),
-            "service orders-db is next to host db-1",
+            "service orders-db runs on host db-1",
         ),
         (
             alert("QueryErrors", service="a", datname="orders", queue="q7"),
             alert("QueryErrors", 1, service="b", datname="orders", queue="q7"),
             "shares datname=orders",
+        ),
+        (
+            alert("HighLatency", service="shop"),
+            alert("HostHighCpuLoad", 1, instance="app-1:9100"),
+            "service shop depends on host app-1, through orders",
         ),
         (
             alert("PodCrash", pod="cart-7d9f8b6c55-x2x1z"),
@@ -163,8 +173,10 @@ def test_alerts_of_one_cause_join_and_say_why(first, second, because):
         ),
         # Neighbours, but half an hour apart.
         (alert("HighLatency", service="orders"), alert("SlowQueries", 30, service="orders-db")),
-        # Two calls apart.
-        (alert("HighLatency", service="shop"), alert("SlowQueries", 1, service="orders-db")),
+        # Two calls apart, and not at the same moment.
+        (alert("HighLatency", service="shop"), alert("SlowQueries", 4, service="orders-db")),
+        # Neither depends on the other: they only call the same service.
+        (alert("HighLatency", service="left"), alert("HighLatency", service="right")),
     ],
 )
 def test_alerts_that_share_only_a_place_stay_apart(first, second):
@@ -358,6 +370,28 @@ def test_an_alert_between_two_incidents_of_its_batch_unites_them():
     assert {link.incident_id for link in world.links} == {world.only.id}
     assert {known.incident_id for known in world.known.values()} == {world.only.id}
     assert {event.incident_id for event in world.events} == {world.only.id}
+
+
+def test_an_alert_in_the_middle_of_a_chain_unites_both_ends():
+    chain = ["edge", "site", "api", "pay", "bank"]
+    calls = {one: frozenset({two}) for one, two in zip(chain, chain[1:], strict=False)}
+    world = World(Topology(calls=calls))
+    world.take(*(alert("HighErrorRate", service=name) for name in ("edge", "bank", "api")))
+    assert world.only.total_alerts == 3
+    reasons = [link.reason for link in world.links]
+    assert reasons.count("opened this incident") == 1
+    assert any("belongs to both" in reason for reason in reasons)
+
+
+def test_in_a_crowd_of_incidents_a_neighbour_is_no_reason():
+    names = [f"s{i}" for i in range(60)]
+    calls = {one: frozenset({two}) for one, two in zip(names, names[1:], strict=False)}
+    calls |= {name: calls.get(name, frozenset()) | {"s0"} for name in names[1:]}
+    world = World(Topology(calls=calls))
+    rng = random.Random(3)
+    for name in rng.sample(names, 30):
+        world.take(alert(f"Alert{name}", rng.uniform(0, 2), service=name))
+    assert max(incident.total_alerts for incident in world.incidents.values()) <= 10
 
 
 def test_hostile_text_becomes_a_title_on_one_line():
