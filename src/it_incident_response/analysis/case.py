@@ -121,7 +121,12 @@ class Case:
             names = {name for service in own for name in self.topology.calls.get(service, ())}
         else:
             names = {name for service in own for name in self.topology.callers(service)}
-        return (self.whole or self)._part(where, frozenset(names - own), own)
+        own_hosts = self._hosts_of(own)
+        near = (names - own) | (self._hosts_of(names - own) - own_hosts)
+        return (self.whole or self)._part(where, frozenset(near), own)
+
+    def _hosts_of(self, services: Iterable[str]) -> set[str]:
+        return {host for name in services for host in self.topology.runs_on.get(name, ())}
 
     def about(self, name: str) -> "Case":
         """Return the part of the case that names this service or host."""

@@ -115,7 +115,9 @@ def _rule(path: Path, node: yaml.Node) -> _Placed | RuleError:
     try:
         rule = Rule.model_validate(_construct(node))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        errors = error.errors(include_url=False, include_input=False)
+        # A field that is not known explains why another one is missing.
+        first = min(errors, key=lambda each: each["type"] != "extra_forbidden")
         line, field = _locate(node, first["loc"])
         return RuleError(f"{path}:{line}: {field}: {first['msg']}")
     except (yaml.YAMLError, ValueError, TypeError) as error:
