@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,6 +63,30 @@ PRELOAD_WITHIN = timedelta(hours=1)
 PRELOAD_STEP_S = 60.0
 PRELOAD_APART_S = 330.0
 """Virtual time from one to the next: enough that they are not taken for one incident."""
+
+
+class NoEarlierClock:
+    """A clock that is never earlier than the record: a simulated world may run faster than time."""
+
+    def __init__(self, clock: Clock, floor: datetime | None) -> None:
+        self._clock = clock
+        self._floor = floor
+
+    def now(self) -> datetime:
+        """Return the time of the clock, or of the record if that is later."""
+        now = self._clock.now()
+        return max(now, self._floor) if self._floor else now
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep on the clock underneath."""
+        await self._clock.sleep(seconds)
+
+
+async def _latest(store: Store) -> datetime | None:
+    """Return the latest time that the record is sure to have."""
+    times = [approval.requested_at for approval in (await store.approvals())[:1]]
+    times += [known.alert.received_at for known in await store.alerts(firing_only=False, limit=1)]
+    return max(times, default=None)
 
 
 class Runtime:
@@ -286,6 +310,8 @@ async def open_configured(
     store = open_store(settings.database_url.get_secret_value(), clock=adapters.clock)
     try:
         await store.open()
+        if world is None and settings.ports.is_all_simulated:
+            adapters.clock = NoEarlierClock(adapters.clock, await _latest(store))
         yield Runtime(settings, adapters, store)
     finally:
         await store.close()
