@@ -6,6 +6,7 @@ can be shown, cited, indexed and checked, and costs the same whatever text it me
 
 import re
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
@@ -158,7 +159,7 @@ class Condition(Value):
     def _given(self) -> list[str]:
         return [kind for kind in CONDITION_KINDS if getattr(self, kind) is not None]
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Which kind it is: alert, log, metric, change, command, neighbour or before."""
         return self._given()[0]

@@ -1,13 +1,11 @@
 """RulesEngine: judges every rule that can have something to say about a case."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from it_incident_response.analysis.case import GRAM, Case, build_case
+from it_incident_response.analysis.case import Case, build_case
 from it_incident_response.analysis.python_rules import GUIDE_RULES, DiagnosticRule, Records
 from it_incident_response.analysis.record_evidence import evidence_of_records
 from it_incident_response.analysis.rule_file import (
@@ -16,17 +14,14 @@ from it_incident_response.analysis.rule_file import (
     rule_paths,
     shipped_paths,
 )
-from it_incident_response.analysis.rule_model import Condition, Rule
+from it_incident_response.analysis.rule_index import RuleIndex
+from it_incident_response.analysis.rule_model import Rule
 from it_incident_response.analysis.rule_verdict import RuleVerdict, weigh
 from it_incident_response.domain.topology import Topology
 from it_incident_response.errors import RuleError
 from it_incident_response.ports.clock import utc
 
 __all__ = ["DiagnosticRule", "RulesEngine"]
-
-_WORD = re.compile(r"[a-z0-9]+")
-_ALWAYS = "*"
-"""The index entry of rules that any case may concern."""
 
 
 class RulesEngine:
@@ -44,10 +39,7 @@ class RulesEngine:
         self.rules = tuple(rule for rule in given if isinstance(rule, Rule))
         self.problems = tuple(problems)
         """What was wrong with rules that therefore were not loaded."""
-        self._index: dict[str, list[int]] = defaultdict(list)
-        for place, rule in enumerate(self.rules):
-            for key in _keys(rule):
-                self._index[key].append(place)
+        self._index = RuleIndex(self.rules)
 
     @classmethod
     def shipped(cls, extra: Sequence[Path] = ()) -> "RulesEngine":
@@ -62,9 +54,7 @@ class RulesEngine:
 
     def weigh(self, case: Case) -> list[RuleVerdict]:
         """Return what each rule says that found something, the likeliest first."""
-        keys = self._index.keys() & (case.keys() | {_ALWAYS})
-        places = {place for key in keys for place in self._index[key]}
-        verdicts = (weigh(self.rules[place], case) for place in sorted(places))
+        verdicts = (weigh(rule, case) for rule in self._index.candidates(case))
         found = [verdict for verdict in verdicts if verdict is not None]
         return sorted(found, key=lambda verdict: -verdict.log_odds)
 
@@ -105,38 +95,3 @@ class RulesEngine:
 @cache
 def _shipped() -> LoadedRules:
     return load_rules(shipped_paths())
-
-
-def _keys(rule: Rule) -> set[str]:
-    """Return index keys of which a case has at least one if any condition of the rule is met."""
-    return {key for c in (*rule.when.all, *rule.when.any) for key in _condition_keys(c)}
-
-
-def _condition_keys(condition: Condition) -> Iterator[str]:
-    if condition.alert is not None:
-        phrases = (*(condition.alert.name or ()), *(condition.alert.mentions or ()))
-        yield from _phrase_keys(phrases) if phrases else (_ALWAYS,)
-    elif condition.log is not None:
-        yield from _phrase_keys(condition.log.contains)
-    elif condition.metric is not None:
-        yield f"signal:{condition.metric.signal}"
-    elif condition.change is not None:
-        yield from (f"change:{what}" for what in condition.change.what)
-    elif condition.command is not None:
-        yield _fact_key(condition.command.fact)
-    elif condition.neighbour is not None:
-        yield from _condition_keys(condition.neighbour.sees)
-    elif condition.before is not None:
-        yield from _condition_keys(condition.before.first)
-
-
-def _fact_key(name: str) -> str:
-    stem = name.partition(":")[0]
-    return _ALWAYS if stem.endswith("*") else f"fact:{stem}"
-
-
-def _phrase_keys(phrases: Iterable[str]) -> Iterator[str]:
-    """Yield for each phrase four letters without which no text can hold it."""
-    for phrase in phrases:
-        longest = max(_WORD.findall(phrase), key=len, default="")
-        yield longest[:GRAM] if len(longest) >= GRAM else _ALWAYS

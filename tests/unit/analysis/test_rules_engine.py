@@ -134,7 +134,7 @@ class TestTheGuide:
             "met",
         ),
         ({"change": {"what": ["deploy"]}}, {"change": "deploy", "minutes": 30}, "met"),
-        ({"change": {"what": ["flag"], "within": "20m"}}, {"change": "flag", "minutes": 30}, "unmet"),
+        ({"change": {"what": ["x"], "within": "9m"}}, {"change": "x", "minutes": 30}, "unmet"),
         ({"change": {"what": ["deploy"]}}, {"change": "flag"}, "unmet"),
         ({"change": {"what": ["deploy"]}}, {"gap": "changes"}, "unknown"),
         (
@@ -286,10 +286,10 @@ def test_a_thousand_rules_cost_little():
     engine = RulesEngine(rules=thousand_rules())
     items = [{"alert": f"Service{n}Problem{n}", "host": f"h{n}"} for n in range(20)]
     items += [{"log": f"something problem{n} happened", "service": "s"} for n in range(20)]
-    items += [{"metric": "memory_use", "value": 0.2, "host": f"h{n}"} for n in range(40)]
+    items += [{"metric": "cpu_use", "value": 0.2, "host": f"h{n}"} for n in range(40)]
     evidence = evidence_from(items)
     best = min(timed(engine, evidence) for _ in range(5))
-    assert best < 0.1, "the design asks for 20 ms; the bound is loose for a busy machine"
+    assert best < 0.02
 
 
 def timed(engine, evidence):
