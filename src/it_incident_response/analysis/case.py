@@ -37,7 +37,7 @@ class SeenAlert:
 
     evidence: Evidence
     fact: AlertFact
-    words: frozenset[str]
+    words: tuple[str, ...]
     text: str
 
 
@@ -172,7 +172,7 @@ def _add_alert(case: Case, evidence: Evidence, fact: AlertFact) -> None:
         return
     text = " ".join(fact.annotations.get(name, "") for name in _TEXT_ANNOTATIONS)
     text = text[:TEXT_LENGTH_MAX].lower()
-    words = frozenset(words_of(fact.name))
+    words = words_of(fact.name)
     case.alerts.append(SeenAlert(evidence, fact, words, text))
     case.tokens.update(words, _TOKEN.findall(text))
     case.tokens.update(f"label:{name}" for name in fact.labels)

@@ -77,11 +77,14 @@ def _alert_fits(wanted: AlertCondition, seen: SeenAlert, case: Case) -> bool:
     )
 
 
-def _in_words(phrase: str, words: frozenset[str]) -> bool:
-    return all(
-        any(word.startswith(part[:-1]) for word in words) if part.endswith("*") else part in words
-        for part in phrase.split()
-    )
+def _in_words(phrase: str, words: tuple[str, ...]) -> bool:
+    """Return whether the parts of a phrase are words of a name, in this order, others between."""
+    rest = iter(words)
+    return all(any(_is_word(part, word) for word in rest) for part in phrase.split())
+
+
+def _is_word(part: str, word: str) -> bool:
+    return word.startswith(part[:-1]) if part.endswith("*") else word == part
 
 
 def _log(wanted: LogCondition, case: Case) -> Judgement:

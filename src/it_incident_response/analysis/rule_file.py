@@ -130,7 +130,7 @@ def _rule(path: Path, node: yaml.Node) -> _Placed | RuleError:
         verb = "should match and does not" if failed[0].expected else "matches and should not"
         return RuleError(
             f"{where}: {rule.id}: example {failed[0].number} {verb}",
-            hint="correct the conditions or the example; `iir rules test` shows what was found",
+            hint="correct the conditions or the example",
         )
     return _Placed(where, rule)
 

@@ -48,7 +48,7 @@ class AlertCondition(Value):
     """A firing alert; all that is given must hold of the same alert."""
 
     name: Phrases | None = None
-    """Any of these: all words of the phrase are words of the alert's name; `fail*` is a prefix."""
+    """Any of these: its words are words of the alert's name, in order; `fail*` is a prefix."""
     mentions: Phrases | None = None
     """Any of these, in the name as above or literally in summary or description."""
     component: Phrase | None = None
