@@ -19,7 +19,7 @@ check: ## Format, lint, types, import directions (seconds)
 	$(RUN) lint-imports
 
 test: ## Unit and contract tests: no server, no network (under a minute)
-	$(RUN) pytest
+	$(RUN) pytest -n auto
 
 test-real: ## Tests against real servers on this machine (root, Debian packages)
 	$(RUN) pytest --real -m real
