@@ -1,6 +1,7 @@
 """DetectionAgent: turns what monitoring says into incidents, exactly once."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -10,7 +11,12 @@ from it_incident_response.domain.ids import incident_key
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.topology import Topology
-from it_incident_response.errors import InputRejected
+from it_incident_response.errors import (
+    Conflict,
+    IncidentResponseError,
+    InputRejected,
+    StoreUnavailable,
+)
 from it_incident_response.ports import (
     AlertSource,
     Clock,
@@ -21,10 +27,12 @@ from it_incident_response.ports import (
     KnownAlert,
 )
 
+log = logging.getLogger(__name__)
+
 Reader = Callable[[bytes, datetime], Sequence[Alert]]
 
-INGEST_BATCH = 50
-"""Inbox bodies read in one exclusive transaction: keeps it short beside a busy receiver."""
+INGEST_BATCH = 500
+"""Inbox bodies read in one exclusive transaction; the store bounds their bytes, so the alerts."""
 
 CONDITIONS_AT_ONCE = 8
 
@@ -49,13 +57,42 @@ class DetectionAgent:
         self._settings = settings
 
     async def ingest(self, limit: int = INGEST_BATCH) -> IngestOutcome | None:
-        """Handle at most `limit` waiting bodies; None if there was nothing to handle."""
+        """Handle at most `limit` waiting bodies; None if there was nothing to handle.
+
+        A body that cannot be handled, though its reader took it, is set aside: the ones behind it
+        must not wait for ever.
+        """
+        try:
+            return await self._ingest(limit)
+        except _Indigestible as failure:
+            log.error("bodies from the inbox cannot be handled together: %s", failure)
+        try:
+            return await self._ingest(1)
+        except _Indigestible as failure:
+            log.error("body %d is set aside: %s", failure.item_id, failure, exc_info=failure)
+            return await self._set_aside(failure)
+
+    async def _ingest(self, limit: int) -> IngestOutcome | None:
         async with self._store.ingestion(limit) as ingestion:
             if not ingestion.items:
                 return None
-            alerts, rejected = self._read(ingestion)
-            outcome = await self._correlate(ingestion, alerts)
-            outcome = outcome.model_copy(update={"rejected": rejected})
+            try:
+                alerts, rejected = self._read(ingestion)
+                outcome = await self._correlate(ingestion, alerts)
+                outcome = outcome.model_copy(update={"rejected": rejected})
+                await ingestion.commit(outcome)
+            except (StoreUnavailable, Conflict):
+                raise
+            except Exception as error:  # workflow step boundary: what it was is logged above
+                raise _Indigestible(ingestion.items[0].id, error) from error
+            return outcome
+
+    async def _set_aside(self, failure: "_Indigestible") -> IngestOutcome:
+        async with self._store.ingestion(1) as ingestion:
+            which = [item.id for item in ingestion.items if item.id == failure.item_id]
+            if not which:  # Another worker had it meanwhile, with more luck.
+                return IngestOutcome()
+            outcome = IngestOutcome(rejected=((failure.item_id, str(failure)),))
             await ingestion.commit(outcome)
             return outcome
 
@@ -135,3 +172,13 @@ class DetectionAgent:
             return incident
         number = await ingestion.next_incident_number()
         return incident.model_copy(update={"key": incident_key(number)})
+
+
+class _Indigestible(Exception):
+    """What came from the inbox cannot be handled; `item_id` is the first of it."""
+
+    def __init__(self, item_id: int, cause: Exception) -> None:
+        # Only our own messages are free of what a sender wrote.
+        said = cause.message if isinstance(cause, IncidentResponseError) else "unexpected error"
+        super().__init__(f"{type(cause).__name__}: {said}")
+        self.item_id = item_id

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from it_incident_response.domain.approval import Approval, ApprovalStatus
+from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.plan import Plan
@@ -23,8 +24,10 @@ from it_incident_response.safety.approver import (
     BY_POLICY,
     CLOCK_SKEW,
     NOBODY,
+    is_decision,
     may_approve,
     obstacle_of_decider,
+    obstacle_of_trail,
     obstacle_to_acting,
     waiver,
 )
@@ -204,12 +207,25 @@ class ApprovalManager:
         obstacle = obstacle or obstacle_of_decider(
             approval, rulings, self._policy, require_approval=self.require_approval
         )
+        obstacle = obstacle or await self._obstacle_of_trail(approval)
         if obstacle is not None:
             raise ApprovalRequired(
                 f"plan {plan.id} may not run under approval {approval.id}: {obstacle}",
                 hint=f"see `iir approvals show {approval.id}`",
             )
         return approval
+
+    async def _obstacle_of_trail(self, approval: Approval) -> str | None:
+        """Return why the audit trail does not bear the approval out, or None if it does."""
+        last: AuditEvent | None = None
+        after = 0
+        while events := await self._needed_store().events(
+            incident_id=approval.incident_id, after=after
+        ):
+            decisions = [event for event in events if is_decision(event, approval)]
+            last = decisions[-1] if decisions else last
+            after = events[-1].sequence or 0
+        return obstacle_of_trail(approval, last)
 
     async def wait_for(self, approval_id: str, poll_s: float = POLL_S) -> Approval:
         """Return the request once it is decided; denies it when its time is over."""

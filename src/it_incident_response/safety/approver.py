@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from it_incident_response.domain.approval import Approval, ApprovalStatus
+from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.plan import Plan
 from it_incident_response.errors import PolicyDenied
-from it_incident_response.safety.people import person_name
+from it_incident_response.safety.people import as_actor, person_name
 from it_incident_response.safety.policy import Effect, Policy, Ruling
 
 BY_POLICY = "policy"
@@ -110,3 +111,26 @@ def obstacle_of_decider(
     except PolicyDenied as refusal:
         return f"by the policy as it is now, {refusal.message}"
     return None
+
+
+_DECISIONS = tuple(f"approval.{status}" for status in ApprovalStatus)
+
+
+def is_decision(event: AuditEvent, approval: Approval) -> bool:
+    """Tell whether an event of the audit trail is a decision on this very request."""
+    return event.kind in _DECISIONS and event.details.get("approval") == approval.id
+
+
+def obstacle_of_trail(approval: Approval, last: AuditEvent | None) -> str | None:
+    """Return why the last decision in the audit trail is not this approval; None if it is.
+
+    Both are written in one transaction: a row without its event was changed by other hands.
+    """
+    if (
+        last is not None
+        and last.kind == f"approval.{ApprovalStatus.APPROVED}"
+        and last.actor == as_actor(approval.decided_by or "")
+        and last.details.get("digest") == approval.plan_digest
+    ):
+        return None
+    return "the audit trail does not say so: the record was changed by other hands than ours"

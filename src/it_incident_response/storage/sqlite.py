@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from it_incident_response.errors import ConfigError, StoreUnavailable
 from it_incident_response.storage.database import Database, Exclusive, Rows, Transaction, or_replace
 from it_incident_response.storage.failures import translated, unavailable
+from it_incident_response.storage.file_identity import FileIdentity
 from it_incident_response.storage.file_lock import FileLock
 
 BUSY_TIMEOUT_S = 10.0
@@ -51,6 +52,7 @@ class SqliteDatabase(Database):
         self.name = f"sqlite:///{path}"
         self._path = path
         self._gate = asyncio.Lock()
+        self._identity = FileIdentity(path)
         self._incident_lock = FileLock(
             path.with_name(path.name + ".lock"), timeout_s=INCIDENT_LOCK_TIMEOUT_S
         )
@@ -75,6 +77,7 @@ class SqliteDatabase(Database):
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._identity.remember()
         except OSError as error:
             raise ConfigError(
                 f"cannot write the database {str(self._path)!r}: {error.strerror}",
@@ -106,9 +109,11 @@ class SqliteDatabase(Database):
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Open the write transaction at once, so that it never fails in the middle."""
+        self._identity.require_in_place(is_written=False)
         async with self._gate, self._connection(_AS_WRITER) as connection:
             yield connection
             await connection.commit()
+            self._identity.require_in_place()
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Exclusive]:

@@ -1,6 +1,7 @@
 """Puts the parts together as the settings say; opened, it is a `Runtime`."""
 
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -248,7 +249,8 @@ class Runtime:
     @cached_property
     def worker(self) -> Worker:
         """Carries everything forward."""
-        name = f"{socket.gethostname()}:{os.getpid()}"
+        # Containers that share a host's name have the same process ids: a name must be unique.
+        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         settings = WorkerSettings(name=name, poll_s=self.settings.polling.interval_s)
         return Worker(self.store, self.clock, self.detection, self.workflow, settings)
 

@@ -81,6 +81,8 @@ class IncidentWorkflow:
         self._diagnostic = diagnostic
         self._resolution = resolution
         self._refresh_s = refresh_s
+        self.acting: set[IncidentId] = set()
+        """Incidents whose plan is being executed at this moment: better not interrupted."""
         self._runs: Mapping[Stage, Run] = {
             Stage.RECOVER: self._recover,
             Stage.DIAGNOSE: self._diagnose,
@@ -158,6 +160,7 @@ class IncidentWorkflow:
         incident = record.incident
         if incident.status is IncidentStatus.IDENTIFIED:
             incident = await self._move(incident, IncidentStatus.RESOLVING, step.reason)
+        self.acting.add(incident.id)
         try:
             await self._resolution.execute(record.plan)
         except TargetLocked as locked:
@@ -165,6 +168,8 @@ class IncidentWorkflow:
             return self._clock.now() + timedelta(seconds=self._refresh_s)
         except ActionError as error:
             return await self._hand_over(incident, error.message)
+        finally:
+            self.acting.discard(incident.id)
         return None
 
     async def _verify(self, record: Record, step: Next) -> datetime | None:

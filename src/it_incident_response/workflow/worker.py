@@ -15,6 +15,7 @@ from it_incident_response.workflow.incident_workflow import IncidentWorkflow
 
 log = logging.getLogger(__name__)
 
+STOPPING_POLL_S = 0.1
 FOREGROUND_LEASE_S = 3600.0
 
 Chore = Callable[[datetime], Awaitable[None]]
@@ -32,6 +33,8 @@ class WorkerSettings(Value):
     chores_s: float = 10.0
     retry_s: float = 15.0
     """After a stage failed because an outside system did."""
+    grace_s: float = 20.0
+    """How long an action under way may still take when the worker is stopped."""
 
 
 class Worker:
@@ -64,12 +67,31 @@ class Worker:
         conditions: ConditionSource | None,
         chore: Chore,
     ) -> None:
-        """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._handle())
-            group.create_task(self._every(self._settings.chores_s, chore, "housekeeping"))
-            if source is not None:
-                group.create_task(self._poll(source, conditions))
+        """Work until cancelled; then let actions under way end, and give everything back."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._handle())
+                group.create_task(self._every(self._settings.chores_s, chore, "housekeeping"))
+                if source is not None:
+                    group.create_task(self._poll(source, conditions))
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Stop carrying incidents; one that is being acted on gets `grace_s` for that.
+
+        An action that is cut off is settled by whoever starts next: the journal says it was begun.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.grace_s
+        told: set[IncidentId] = set()
+        while self._running:
+            is_late = loop.time() >= deadline
+            for incident_id in self._running.keys() - told:
+                if is_late or incident_id not in self._workflow.acting:
+                    told.add(incident_id)
+                    self._running[incident_id].cancel()
+            await asyncio.wait(self._running.values(), timeout=STOPPING_POLL_S)
 
     async def drain(self) -> None:
         """Handle everything that is due now, in the foreground; for demos, tests and the façade."""
@@ -134,6 +156,13 @@ class Worker:
         except Exception:  # workflow step boundary: one bad incident must not stop the others
             log.exception("incident %s: unexpected error; trying again later", incident_id)
             due = self._clock.now() + timedelta(seconds=10 * self._settings.retry_s)
+        except asyncio.CancelledError:
+            # Due at once for whoever works next, who need not wait for our lease to run out.
+            await self._give_back(incident_id, self._clock.now())
+            raise
+        await self._give_back(incident_id, due)
+
+    async def _give_back(self, incident_id: IncidentId, due: datetime | None) -> None:
         release = self._queue.release(incident_id, worker=self._settings.name, due_again_at=due)
         await self._guarded(_true_after(release), "giving back a lease")
 
@@ -179,7 +208,9 @@ class Worker:
             return await work
         except IncidentResponseError as error:
             log.warning("%s failed, trying again: %s", what, error)
-            return False
+        except Exception:  # workflow step boundary: a worker that ends would end the receiver too
+            log.exception("%s failed unexpectedly, trying again", what)
+        return False
 
 
 async def _true_after(work: Awaitable[object]) -> bool:

@@ -333,3 +333,32 @@ async def test_a_decision_dated_after_its_own_expiry(world: World) -> None:
     }
     await world.store.decide(request.model_copy(update=late), [])
     await refused(world, plan, "decided after it had expired")
+
+
+async def test_a_decision_written_into_the_record_by_other_hands(world: World) -> None:
+    """Perfect but for the audit trail, which has no such decision."""
+    plan, request = await asked(world)
+    approved = {
+        "status": ApprovalStatus.APPROVED,
+        "decided_at": world.clock.now(),
+        "decided_by": "alice",
+        "decided_via": "cli",
+    }
+    await world.store.decide(request.model_copy(update=approved), [])
+    await refused(world, plan, "the audit trail does not say so")
+
+
+async def test_a_rejection_turned_into_an_approval(world: World) -> None:
+    plan, request = await asked(world)
+    rejected = await world.approvals.reject(request.id, "alice", "cli")
+    turned = rejected.model_copy(update={"status": ApprovalStatus.APPROVED})
+    await world.store.decide(turned, [], expected=ApprovalStatus.REJECTED)
+    await refused(world, plan, "the audit trail does not say so")
+
+
+async def test_an_approval_turned_into_somebody_elses(world: World) -> None:
+    plan, request = await asked(world)
+    approved = await world.approvals.approve(request.id, "alice", "cli")
+    other = approved.model_copy(update={"decided_by": "bob"})
+    await world.store.decide(other, [], expected=ApprovalStatus.APPROVED)
+    await refused(world, plan, "may not run under approval")
