@@ -35,7 +35,7 @@ HOSTILE = (
 
 
 async def test_accepted_bodies_come_back_in_order_byte_for_byte(store: Store) -> None:
-    bodies = [b"", b"\x00\xff\xfe", b"{}", "\N{SNOWMAN}".encode(), b"x" * 1_000_000]
+    bodies = [b"", b"\x00\xff\xfe", b"{}", "\N{SNOWMAN}".encode(), b"x" * 100_000]
     await store.accept([("alertmanager", body) for body in bodies], NOW)
     await store.accept([("alerts", b"last")], after(1))
 

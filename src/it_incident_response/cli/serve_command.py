@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from it_incident_response.cli.runtime import load_config, run_async
 if TYPE_CHECKING:
     from it_incident_response.config import Settings
     from it_incident_response.system import Runtime
+
+
+_SWITCH_INTERVAL_S = 0.001
 
 
 @click.command()
@@ -46,6 +50,7 @@ async def serve(ctx: click.Context, port: int | None, faults: tuple[str, ...]) -
 
 
 async def _serve(runtime: "Runtime") -> None:
+    from it_incident_response.integrations import check_alerts, check_webhook
     from it_incident_response.ports import SystemClock
     from it_incident_response.servers.app import create_app
     from it_incident_response.servers.intake import Intake
@@ -59,8 +64,12 @@ async def _serve(runtime: "Runtime") -> None:
         held_bytes_max=settings.server.max_waiting_bytes,
         on_stored=worker.wake,
     )
+    worker.give_way_while(intake.is_pressed)
+    # Threads (of the database, for one) come to their turn sooner beside a busy event loop.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     async with intake:
-        app = create_app(intake, settings=settings.server, readers=runtime.readers)
+        checks = {"alertmanager": check_webhook, "alerts": check_alerts}
+        app = create_app(intake, settings=settings.server, checks=checks)
         async with serving(app, settings.server) as url:
             click.echo(f"listening on {url}; Alertmanager's webhook: {url}/webhooks/alertmanager")
             click.echo(f"acting: {_mode(settings)}; stop with Ctrl-C")

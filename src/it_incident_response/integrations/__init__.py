@@ -3,6 +3,8 @@
 from it_incident_response.integrations import alertmanager_client, prometheus_client
 from it_incident_response.integrations.alertmanager_client import (
     AlertmanagerClient,
+    check_alerts,
+    check_webhook,
     parse_alerts,
     parse_webhook,
 )
@@ -18,6 +20,8 @@ __all__ = [
     "Connector",
     "ConnectorSettings",
     "PrometheusIncidentDetector",
+    "check_alerts",
+    "check_webhook",
     "parse_alerts",
     "parse_webhook",
 ]

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -28,6 +28,19 @@ _NONE_BEFORE = datetime(1971, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
 Item = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class _Fields(NamedTuple):
+    """A checked alert, of which a domain value can be made without any further error."""
+
+    status: AlertStatus
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime | None
+    ends_at: datetime | None
+    generator_url: str | None
+    source: str
 
 
 class Webhook(NamedTuple):
@@ -36,6 +49,14 @@ class Webhook(NamedTuple):
     alerts: tuple[Alert, ...]
     truncated_alerts: int
     """How many alerts of the group Alertmanager left out (its `max_alerts`)."""
+    group_key: str
+
+
+class _Checked(NamedTuple):
+    """One checked webhook call."""
+
+    alerts: Sequence[_Fields]
+    truncated_alerts: int
     group_key: str
 
 
@@ -59,15 +80,19 @@ def parse_webhook(body: bytes, received_at: datetime) -> Sequence[Alert]:
     return webhook.alerts
 
 
+def check_webhook(body: bytes, _received_at: datetime) -> int:
+    """Return how many alerts `parse_webhook` would; raises what it would raise.
+
+    Makes none of them, which is most of the cost: for a receiver that only stores the body.
+    """
+    return len(_webhook(body).alerts)
+
+
 def read_webhook(body: bytes, received_at: datetime) -> Webhook:
     """Like `parse_webhook`, with what else the body says."""
-    try:
-        return _webhook(_decoded(body), received_at)
-    except _Rejected as error:
-        raise InputRejected(
-            f"this is not an Alertmanager webhook: {error}",
-            hint="post what an Alertmanager receiver (webhook_config) sends, payload version 4",
-        ) from None
+    checked = _webhook(body)
+    alerts = tuple(_alert(fields, received_at) for fields in checked.alerts)
+    return Webhook(alerts, checked.truncated_alerts, checked.group_key)
 
 
 def parse_alerts(body: bytes, received_at: datetime) -> Sequence[Alert]:
@@ -80,13 +105,12 @@ def parse_alerts(body: bytes, received_at: datetime) -> Sequence[Alert]:
     has passed means resolved; without `startsAt`, it began when received. Raises `InputRejected`
     naming the first wrong field.
     """
-    try:
-        return tuple(_any_form(body, received_at))
-    except _Rejected as error:
-        raise InputRejected(
-            f"these are not alerts: {error}",
-            hint='write a JSON list such as [{"labels": {"alertname": "DiskFull"}}]',
-        ) from None
+    return tuple(_alert(fields, received_at) for fields in _alerts(body, received_at))
+
+
+def check_alerts(body: bytes, received_at: datetime) -> int:
+    """Return how many alerts `parse_alerts` would; raises what it would raise."""
+    return len(_alerts(body, received_at))
 
 
 def read_api_alerts(items: Any, received_at: datetime) -> Sequence[Alert]:
@@ -94,7 +118,8 @@ def read_api_alerts(items: Any, received_at: datetime) -> Sequence[Alert]:
 
     Raises `ValueError` naming the first wrong field.
     """
-    return tuple(_listed(_list(items, "the reply"), "alerts", received_at, SOURCE_ALERTMANAGER))
+    listed = _listed(_list(items, "the reply"), "alerts", received_at, SOURCE_ALERTMANAGER)
+    return tuple(_alert(fields, received_at) for fields in listed)
 
 
 def read_prometheus_alerts(items: Sequence[Any], received_at: datetime) -> Sequence[Alert]:
@@ -102,11 +127,32 @@ def read_prometheus_alerts(items: Sequence[Any], received_at: datetime) -> Seque
 
     Raises `ValueError` naming the first wrong field.
     """
-    return tuple(_listed(items, "alerts", received_at, SOURCE_PROMETHEUS))
+    listed = _listed(items, "alerts", received_at, SOURCE_PROMETHEUS)
+    return tuple(_alert(fields, received_at) for fields in listed)
+
+
+def _webhook(body: bytes) -> _Checked:
+    try:
+        return _delivery(_decoded(body))
+    except _Rejected as error:
+        raise InputRejected(
+            f"this is not an Alertmanager webhook: {error}",
+            hint="post what an Alertmanager receiver (webhook_config) sends, payload version 4",
+        ) from None
+
+
+def _alerts(body: bytes, received_at: datetime) -> list[_Fields]:
+    try:
+        return list(_any_form(body, received_at))
+    except _Rejected as error:
+        raise InputRejected(
+            f"these are not alerts: {error}",
+            hint='write a JSON list such as [{"labels": {"alertname": "DiskFull"}}]',
+        ) from None
 
 
 def _decoded(body: bytes) -> Any:
-    if not body.strip():
+    if not body or body.isspace():
         raise _Rejected("the body is empty")
     try:
         return orjson.loads(body)
@@ -114,7 +160,7 @@ def _decoded(body: bytes) -> Any:
         raise _Rejected(f"the body is not JSON: {error}") from None
 
 
-def _webhook(content: Any, received_at: datetime) -> Webhook:
+def _delivery(content: Any) -> _Checked:
     message = _object(content, "the body")
     version = message.get("version")
     if version != WEBHOOK_VERSION:
@@ -123,12 +169,12 @@ def _webhook(content: Any, received_at: datetime) -> Webhook:
     truncated = message.get("truncatedAlerts", 0)
     if type(truncated) is not int or truncated < 0:
         raise _Rejected(f"truncatedAlerts: must be a count, not {_shown(truncated)}")
-    alerts = _each(items, "alerts", lambda item: _delivered(item, received_at))
+    alerts = list(_each(items, "alerts", _delivered))
     group_key = message.get("groupKey", "")
-    return Webhook(tuple(alerts), truncated, group_key if isinstance(group_key, str) else "")
+    return _Checked(alerts, truncated, group_key if isinstance(group_key, str) else "")
 
 
-def _each(items: Sequence[Any], where: str, read: Callable[[Item], Any]) -> Iterator[Any]:
+def _each(items: Sequence[Any], where: str, read: Callable[[Item], T]) -> Iterator[T]:
     for place, item in enumerate(items):
         try:
             yield read(_object(item, "the alert"))
@@ -136,29 +182,41 @@ def _each(items: Sequence[Any], where: str, read: Callable[[Item], Any]) -> Iter
             raise _Rejected(f"{where}[{place}]: {error}") from None
 
 
-def _delivered(item: Item, received_at: datetime) -> Alert:
+def _delivered(item: Item) -> _Fields:
     """Return an alert as a webhook brings it: status and startsAt are always there."""
     status = _status(item.get("status"))
     if "startsAt" not in item:
         raise _Rejected("startsAt: is missing")
-    return _alert(item, status, received_at, SOURCE_ALERTMANAGER)
+    return _fields(item, status, SOURCE_ALERTMANAGER)
 
 
-def _alert(item: Item, status: AlertStatus, received_at: datetime, source: str) -> Alert:
+def _fields(item: Item, status: AlertStatus, source: str) -> _Fields:
     labels = _texts(item.get("labels"), "labels")
     if not labels:
         raise _Rejected("labels: is empty or missing; an alert is identified by its labels")
     annotations = item.get("annotations")
     generator_url = item.get("generatorURL")
+    return _Fields(
+        status,
+        labels,
+        _texts(annotations, "annotations") if annotations else {},
+        _time(item.get("startsAt"), "startsAt"),
+        _time(item.get("endsAt"), "endsAt"),
+        generator_url if isinstance(generator_url, str) else None,
+        source,
+    )
+
+
+def _alert(fields: _Fields, received_at: datetime) -> Alert:
     return make_alert(
-        labels=labels,
-        annotations=_texts(annotations, "annotations") if annotations else {},
-        status=status,
-        starts_at=_time(item.get("startsAt"), "startsAt") or received_at,
-        ends_at=_time(item.get("endsAt"), "endsAt"),
+        labels=fields.labels,
+        annotations=fields.annotations,
+        status=fields.status,
+        starts_at=fields.starts_at or received_at,
+        ends_at=fields.ends_at,
         received_at=received_at,
-        source=source,
-        generator_url=generator_url if isinstance(generator_url, str) else None,
+        source=fields.source,
+        generator_url=fields.generator_url,
     )
 
 
@@ -170,7 +228,7 @@ def _status(value: Any) -> AlertStatus:
     raise _Rejected(f'status: must be "firing" or "resolved", not {_shown(value)}')
 
 
-def _any_form(body: bytes, received_at: datetime) -> Iterator[Alert]:
+def _any_form(body: bytes, received_at: datetime) -> Iterator[_Fields]:
     try:
         content = _decoded(body)
     except _Rejected:
@@ -181,7 +239,7 @@ def _any_form(body: bytes, received_at: datetime) -> Iterator[Alert]:
     yield from _one_form(content, received_at)
 
 
-def _lines(lines: Sequence[bytes], received_at: datetime) -> Iterator[Alert]:
+def _lines(lines: Sequence[bytes], received_at: datetime) -> Iterator[_Fields]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -191,7 +249,7 @@ def _lines(lines: Sequence[bytes], received_at: datetime) -> Iterator[Alert]:
             raise _Rejected(f"line {number}: {error}") from None
 
 
-def _one_form(content: Any, received_at: datetime) -> Iterator[Alert]:
+def _one_form(content: Any, received_at: datetime) -> Iterator[_Fields]:
     if isinstance(content, list):
         yield from _listed(content, "alerts", received_at, SOURCE_BY_HAND)
         return
@@ -202,33 +260,33 @@ def _one_form(content: Any, received_at: datetime) -> Iterator[Alert]:
         items = _list(message["data"].get("alerts"), "data.alerts")
         yield from _listed(items, "data.alerts", received_at, SOURCE_PROMETHEUS)
     else:
-        yield from _webhook(message, received_at).alerts
+        yield from _delivery(message).alerts
 
 
 def _listed(
     items: Sequence[Any], where: str, received_at: datetime, source: str
-) -> Iterator[Alert]:
-    alerts = _each(items, where, lambda item: _known_or_silent(item, received_at, source))
-    return (alert for alert in alerts if alert is not None)
+) -> Iterator[_Fields]:
+    found = _each(items, where, lambda item: _known_or_silent(item, received_at, source))
+    return (fields for fields in found if fields is not None)
 
 
-def _known_or_silent(item: Item, received_at: datetime, source: str) -> Alert | None:
+def _known_or_silent(item: Item, received_at: datetime, source: str) -> _Fields | None:
     """Return a listed alert; None for one that is suppressed or only pending."""
     status = item.get("status")
     if isinstance(status, Mapping):  # Alertmanager's API v2 lists what has not ended
         is_silent = status.get("state") == "suppressed"
-        return None if is_silent else _alert(item, AlertStatus.FIRING, received_at, "alertmanager")
+        return None if is_silent else _fields(item, AlertStatus.FIRING, SOURCE_ALERTMANAGER)
     if "activeAt" in item:  # Prometheus' API
         if item.get("state") != "firing":
             return None
         item = {**item, "startsAt": item["activeAt"]}
-        return _alert(item, AlertStatus.FIRING, received_at, SOURCE_PROMETHEUS)
+        return _fields(item, AlertStatus.FIRING, SOURCE_PROMETHEUS)
     if status is not None:
-        return _alert(item, _status(status), received_at, source)
+        return _fields(item, _status(status), source)
     ends_at = _time(item.get("endsAt"), "endsAt")
     has_ended = ends_at is not None and ends_at <= received_at
     status = AlertStatus.RESOLVED if has_ended else AlertStatus.FIRING
-    return _alert(item, status, received_at, source)
+    return _fields(item, status, source)
 
 
 def _texts(value: Any, field: str) -> Mapping[str, str]:

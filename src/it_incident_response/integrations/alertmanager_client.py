@@ -13,6 +13,8 @@ from it_incident_response.errors import ConnectorReplyInvalid
 from it_incident_response.integrations._http import HttpClient, HttpRequest
 from it_incident_response.integrations.alert_json import (
     Webhook,
+    check_alerts,
+    check_webhook,
     parse_alerts,
     parse_webhook,
     read_api_alerts,
@@ -34,6 +36,8 @@ __all__ = [
     "AlertmanagerClient",
     "AlertmanagerSettings",
     "Webhook",
+    "check_alerts",
+    "check_webhook",
     "parse_alerts",
     "parse_webhook",
     "read_webhook",

@@ -22,6 +22,10 @@ BATCH_BYTES_MAX = 16_000_000
 """A batch grows while the one before is written: these bound how long one transaction takes."""
 
 
+PRESSED_IN_FLIGHT = 2
+"""One sender that waits for each answer is no pressure."""
+
+
 class Overloaded(StoreUnavailable):
     """More bodies wait than may be held in memory; the sender has to try again."""
 
@@ -78,8 +82,14 @@ class Intake:
         self.held_bytes = 0
         """Bytes of requests being read, checked or stored."""
         self.held_bytes_max = held_bytes_max
+        self.in_flight = 0
+        """Requests being read, checked or stored."""
         self.batches = 0
         """Transactions made so far."""
+
+    def is_pressed(self) -> bool:
+        """Return whether several requests wait for their answer."""
+        return self.in_flight >= PRESSED_IN_FLIGHT
 
     @property
     def inbox(self) -> Inbox:
@@ -105,9 +115,11 @@ class Intake:
     def reservation(self) -> Iterator[Reservation]:
         """Count a request's bytes for as long as the block lasts."""
         reservation = Reservation(self)
+        self.in_flight += 1
         try:
             yield reservation
         finally:
+            self.in_flight -= 1
             reservation.release()
 
     async def accept(self, source: str, body: bytes) -> None:

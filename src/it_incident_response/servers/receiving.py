@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 
@@ -18,10 +18,11 @@ from it_incident_response.servers.problem import Refusal, problem_response
 
 _log = logging.getLogger(__name__)
 
-Reader = Callable[[bytes, datetime], object]
-"""Checks a body completely and returns its alerts; raises `InputRejected` naming the field."""
+Check = Callable[[bytes, datetime], int]
+"""Checks a body completely, counts its alerts; raises `InputRejected` naming the field."""
 
-READ_IN_THREAD_BYTES = 200_000
+_STORED = Response(b'{"status":"stored"}', media_type="application/json")
+CHECK_IN_THREAD_BYTES = 200_000
 """Above it a body is checked in a thread, so that the small ones need not wait for it."""
 DISCARD_BYTES_MAX = 100_000_000
 DISCARD_WITHIN_S = 3.0
@@ -36,12 +37,12 @@ class Receiving:
         self,
         intake: Intake,
         settings: ServerSettings,
-        readers: Mapping[str, Reader],
+        checks: Mapping[str, Check],
         counters: Counters,
     ) -> None:
         self._intake = intake
         self._settings = settings
-        self._readers = readers
+        self._checks = checks
         self._counters = counters
         self._authenticator = Authenticator(settings)
         self._big_bodies = asyncio.Semaphore(1)
@@ -64,7 +65,7 @@ class Receiving:
             response = problem_response(failure)
         else:
             _log.debug("source %s: stored %d bytes", source, size_bytes)
-            response = Response(b'{"status":"stored"}', media_type="application/json")
+            response = _STORED
         self._counters.request(source, response.status_code, loop.time() - begun)
         return response
 
@@ -74,7 +75,7 @@ class Receiving:
         with self._intake.reservation() as reservation:
             try:
                 body = await self._body(request, reservation)
-                alerts = await self._checked(source, body)
+                count = await self._checked(source, body)
                 await self._intake.accept(source, body)
             except StoreUnavailable as error:
                 raise Refusal(
@@ -83,7 +84,7 @@ class Receiving:
                     hint="nothing was stored; send it again",
                     headers={"retry-after": _RETRY_AFTER_S},
                 ) from error
-        self._counters.accepted(source, len(alerts) if isinstance(alerts, Sized) else 1, len(body))
+        self._counters.accepted(source, count, len(body))
         return len(body)
 
     async def _body(self, request: Request, reservation: Reservation) -> bytes:
@@ -106,13 +107,13 @@ class Receiving:
             raise Refusal(HTTPStatus.REQUEST_TIMEOUT, what) from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _checked(self, source: str, body: bytes) -> object:
-        reader, now = self._readers[source], self._intake.clock.now()
+    async def _checked(self, source: str, body: bytes) -> int:
+        check, now = self._checks[source], self._intake.clock.now()
         try:
-            if len(body) <= READ_IN_THREAD_BYTES:
-                return reader(body, now)
+            if len(body) <= CHECK_IN_THREAD_BYTES:
+                return check(body, now)
             async with self._big_bodies:  # One at a time: checking takes 20 times its size.
-                return await asyncio.to_thread(reader, body, now)
+                return await asyncio.to_thread(check, body, now)
         except InputRejected as error:
             detail, hint = error.message, error.hint
             raise Refusal(HTTPStatus.BAD_REQUEST, detail, hint=hint) from error

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, Table
@@ -10,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from it_incident_response.errors import StoreUnavailable
+from it_incident_response.storage.tables import inbox
 
 ROWS_AT_ONCE = 250
 """Values in one `IN (...)`: below the limit on parameters of every SQLite build."""
@@ -73,6 +75,16 @@ class Database(ABC):
     @abstractmethod
     async def insert(self, connection: AsyncConnection, table: Table, rows: Rows) -> None:
         """Insert rows, which all have the same columns, in one round trip."""
+
+    async def append_bodies(
+        self, bodies: Sequence[tuple[str, bytes]], received_at: datetime
+    ) -> None:
+        """Store (source, body) pairs in the inbox in one durable transaction."""
+        rows = [
+            {"source": source, "received_at": received_at, "body": body} for source, body in bodies
+        ]
+        async with self.write() as connection:
+            await self.insert(connection, inbox, rows)
 
     @abstractmethod
     async def upsert(

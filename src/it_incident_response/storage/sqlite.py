@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from it_incident_response.storage.database import Database, Exclusive, Rows, Tra
 from it_incident_response.storage.failures import translated, unavailable
 from it_incident_response.storage.file_identity import FileIdentity
 from it_incident_response.storage.file_lock import FileLock
+from it_incident_response.storage.sqlite_bodies import BodyWriter
+from it_incident_response.storage.tables import microseconds
 
 BUSY_TIMEOUT_S = 10.0
 INCIDENT_LOCK_TIMEOUT_S = 30.0
@@ -53,6 +56,7 @@ class SqliteDatabase(Database):
         self._path = path
         self._gate = asyncio.Lock()
         self._identity = FileIdentity(path)
+        self._bodies = BodyWriter(path, busy_timeout_s=BUSY_TIMEOUT_S)
         self._incident_lock = FileLock(
             path.with_name(path.name + ".lock"), timeout_s=INCIDENT_LOCK_TIMEOUT_S
         )
@@ -62,7 +66,7 @@ class SqliteDatabase(Database):
         self._create()
         url = URL.create("sqlite+aiosqlite", database=str(self._path))
         self._engine = create_async_engine(
-            url, pool_size=6, max_overflow=10, connect_args={"timeout": BUSY_TIMEOUT_S}
+            url, pool_size=16, max_overflow=10, connect_args={"timeout": BUSY_TIMEOUT_S}
         )
         event.listen(self._engine.sync_engine, "connect", _configure)
         event.listen(self._engine.sync_engine, "begin", _begin)
@@ -72,6 +76,11 @@ class SqliteDatabase(Database):
         except BaseException:
             await self.close()
             raise
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._bodies.close()
+        await super().close()
 
     def _create(self) -> None:
         try:
@@ -126,6 +135,20 @@ class SqliteDatabase(Database):
         """Open a write transaction: only one process has it, and SQLite's DDL is part of it."""
         async with self.write() as connection:
             yield connection
+
+    async def append_bodies(
+        self, bodies: Sequence[tuple[str, bytes]], received_at: datetime
+    ) -> None:
+        """Store them by a thread of their own, behind the same gate as every other writer."""
+        received = microseconds(received_at)
+        rows = [(source, received, body) for source, body in bodies]
+        self.engine  # noqa: B018 - raises if the store is not open
+        async with self._gate:
+            try:
+                await self._bodies.append(rows)
+                self._identity.require_in_place()
+            except sqlite3.Error as error:
+                raise unavailable(self.name, error) from error
 
     async def insert(self, connection: AsyncConnection, table: Table, rows: Rows) -> None:
         """Insert row by row, which costs no round trip here."""

@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 STOPPING_POLL_S = 0.1
 FOREGROUND_LEASE_S = 3600.0
 
+GIVE_WAY_S_MAX = 1.0
+"""So that alerts still become incidents while others go on coming in."""
+PRESSED_INCIDENTS_AT_ONCE = 2
+
 Chore = Callable[[datetime], Awaitable[None]]
 
 
@@ -55,6 +59,11 @@ class Worker:
         self._settings = settings
         self._woken = asyncio.Event()
         self._running: dict[IncidentId, asyncio.Task[None]] = {}
+        self._is_pressed: Callable[[], bool] = lambda: False
+
+    def give_way_while(self, is_pressed: Callable[[], bool]) -> None:
+        """Work at half the pace while `is_pressed()`: senders wait for an answer, we need not."""
+        self._is_pressed = is_pressed
 
     def wake(self) -> None:
         """Look for work now: something was accepted or decided in this process."""
@@ -108,9 +117,13 @@ class Worker:
     async def _handle(self) -> None:
         while True:
             self._woken.clear()
+            began = asyncio.get_running_loop().time()
             busy = await self._guarded(self._look(), "looking for work")
             if not busy:
                 await self._idle()
+            elif self._is_pressed():
+                took_s = asyncio.get_running_loop().time() - began
+                await asyncio.sleep(min(took_s, GIVE_WAY_S_MAX))
 
     async def _look(self) -> bool:
         outcome = await self._detection.ingest()
@@ -126,7 +139,10 @@ class Worker:
         self._woken.set()
 
     async def _claim(self, *, lease_s: float) -> list[IncidentId]:
-        free = self._settings.incidents_at_once - len(self._running)
+        at_once = self._settings.incidents_at_once
+        if self._is_pressed():
+            at_once = min(at_once, PRESSED_INCIDENTS_AT_ONCE)
+        free = at_once - len(self._running)
         if free <= 0:
             return []
         return list(

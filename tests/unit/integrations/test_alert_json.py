@@ -6,12 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from it_incident_response.domain.alert import AlertStatus
 from it_incident_response.errors import InputRejected
-from it_incident_response.integrations import parse_alerts, parse_webhook
+from it_incident_response.integrations import (
+    check_alerts,
+    check_webhook,
+    parse_alerts,
+    parse_webhook,
+)
 from it_incident_response.integrations.alert_json import read_webhook
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "alertmanager"
@@ -155,6 +160,52 @@ def test_any_bytes_give_alerts_or_a_rejection(body):
     for parse in (parse_webhook, parse_alerts):
         with contextlib.suppress(InputRejected):
             assert all(alert.received_at == NOW for alert in parse(body, NOW))
+
+
+PAIRS = ((check_webhook, parse_webhook), (check_alerts, parse_alerts))
+
+values = st.none() | st.booleans() | st.integers() | st.text(max_size=6)
+moments = st.sampled_from(
+    ["2026-11-23T09:57:49.393Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "x", "", None]
+)
+texts = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
+items = st.fixed_dictionaries(
+    {"labels": texts | st.dictionaries(st.text(max_size=5), values, max_size=2)},
+    optional={
+        "status": st.sampled_from(["firing", "resolved", {"state": "suppressed"}]) | values,
+        "annotations": texts | values,
+        "startsAt": moments | values,
+        "endsAt": moments,
+        "activeAt": moments,
+        "state": st.sampled_from(["firing", "pending"]),
+        "generatorURL": values,
+    },
+)
+messages = (
+    st.fixed_dictionaries(
+        {"version": st.sampled_from(["4"] * 9 + [4]), "alerts": st.lists(items, max_size=3)},
+        optional={"truncatedAlerts": st.sampled_from([0, 3, -1, True, None])},
+    )
+    | st.lists(items | values, max_size=3)
+    | items
+    | st.fixed_dictionaries({"data": st.fixed_dictionaries({"alerts": st.lists(items)})})
+)
+
+
+def outcome(function, body):
+    """How many alerts there are, or the message of the refusal."""
+    try:
+        result = function(body, NOW)
+    except InputRejected as error:
+        return error.message
+    return result if isinstance(result, int) else len(result)
+
+
+@settings(max_examples=300)
+@given(st.lists(messages.map(encoded), min_size=1, max_size=2).map(b"\n".join))
+def test_checking_accepts_counts_and_refuses_exactly_as_reading_does(body):
+    for check, parse in PAIRS:
+        assert outcome(check, body) == outcome(parse, body)
 
 
 class TestParseAlerts:

@@ -10,10 +10,10 @@ import pytest
 
 from it_incident_response.config import Settings
 from it_incident_response.errors import StoreUnavailable
-from it_incident_response.integrations import parse_alerts, parse_webhook
+from it_incident_response.integrations import check_alerts, check_webhook
 from it_incident_response.servers import Intake, create_app
 
-READERS = {"alertmanager": parse_webhook, "alerts": parse_alerts}
+CHECKS = {"alertmanager": check_webhook, "alerts": check_alerts}
 
 
 class FixedClock:
@@ -72,11 +72,11 @@ def receiver(inbox, clock):
 
     @asynccontextmanager
     async def run(
-        *, readers: Any = None, intake_options: Any = None, **server: Any
+        *, checks: Any = None, intake_options: Any = None, **server: Any
     ) -> AsyncIterator[httpx.AsyncClient]:
         settings = server_settings(**server)
         async with Intake(inbox, clock, **(intake_options or {})) as intake:
-            app = create_app(intake, settings=settings, readers=readers or READERS)
+            app = create_app(intake, settings=settings, checks=checks or CHECKS)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://127.0.0.1:9095"

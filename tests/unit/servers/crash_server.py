@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from it_incident_response.config import Settings
-from it_incident_response.integrations import parse_alerts, parse_webhook
+from it_incident_response.integrations import check_alerts, check_webhook
 from it_incident_response.ports.clock import SystemClock
 from it_incident_response.servers import Intake, create_app, serving
 from it_incident_response.storage import open_store
@@ -15,9 +15,9 @@ async def main(path: str) -> None:
     store = open_store(f"sqlite:///{path}", clock=clock)
     await store.open()
     settings = Settings.model_validate({"server": {"port": 0}}).server
-    readers = {"alertmanager": parse_webhook, "alerts": parse_alerts}
+    checks = {"alertmanager": check_webhook, "alerts": check_alerts}
     async with Intake(store, clock) as intake:
-        app = create_app(intake, settings=settings, readers=readers)
+        app = create_app(intake, settings=settings, checks=checks)
         async with serving(app, settings) as url:
             sys.stdout.write(url + "\n")
             sys.stdout.flush()

@@ -6,16 +6,19 @@ import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from it_incident_response.integrations import parse_alerts, parse_webhook
 from it_incident_response.servers import Intake, create_app
 from tests.unit.servers.conftest import (
     ALERTS,
+    CHECKS,
     JSON,
-    READERS,
     WEBHOOK,
     FakeInbox,
     FixedClock,
     server_settings,
 )
+
+READERS = {"alertmanager": parse_webhook, "alerts": parse_alerts}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -58,7 +61,7 @@ bodies = (
 async def test_any_body_is_refused_or_stored_and_readable_later(body, path):
     inbox, clock = FakeInbox(), FixedClock()
     async with Intake(inbox, clock) as intake:
-        app = create_app(intake, settings=server_settings(), readers=READERS)
+        app = create_app(intake, settings=server_settings(), checks=CHECKS)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer = await client.post(path, content=body, headers=JSON)
@@ -84,7 +87,7 @@ async def test_any_head_is_answered(content_type, authorization, length):
         app = create_app(
             intake,
             settings=server_settings(authorization={"credentials": "t"}),
-            readers=READERS,
+            checks=CHECKS,
         )
         headers = [
             (b"content-type", content_type.encode("latin-1")),

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from it_incident_response.errors import ConfigError
 from it_incident_response.servers import Intake, create_app, listening, receiving, serving
-from tests.unit.servers.conftest import JSON, READERS, WEBHOOK, server_settings, webhook
+from tests.unit.servers.conftest import CHECKS, JSON, WEBHOOK, server_settings, webhook
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def served(inbox, clock):
     async def run(**server):
         settings = server_settings(**{"port": 0, **server})
         async with Intake(inbox, clock) as intake:
-            app = create_app(intake, settings=settings, readers=READERS)
+            app = create_app(intake, settings=settings, checks=CHECKS)
             async with serving(app, settings) as url:
                 yield url
 
