@@ -78,7 +78,7 @@ def show_approval(view: ApprovalView) -> None:
     if view.plan.is_forbidden:
         out.print(f"  forbidden: {clean(view.plan.is_forbidden)}", style="bold red")
     for step in view.plan.steps:
-        _show_step(step)
+        show_step(step)
     out.print(f"\ndigest: {view.plan.digest}")
     if view.plan.digest != approval.plan_digest:
         out.print("THIS IS NOT THE PLAN THAT APPROVAL WAS ASKED FOR", style="bold red")
@@ -101,7 +101,8 @@ def _show_cause(view: ApprovalView) -> None:
         out.print(f"  and {len(view.evidence) - EVIDENCE_SHOWN} more: iir incidents show")
 
 
-def _show_step(step: PlanStep) -> None:
+def show_step(step: PlanStep) -> None:
+    """Print all that a person needs to judge one step."""
     out = console()
     out.print(f"  {step.number}. {clean(step.description)}")
     out.print(f"     target: {clean(step.target)}   risk: {step.risk}")

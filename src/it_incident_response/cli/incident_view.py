@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from it_incident_response.cli.approval_view import show_step
 from it_incident_response.cli.output import clean, console, when
 from it_incident_response.domain.approval import ApprovalStatus
 from it_incident_response.domain.diagnosis import Diagnosis, Hypothesis
@@ -102,12 +103,7 @@ def show_plan(plan: Plan) -> None:
     if plan.is_forbidden:
         out.print(f"  forbidden: {clean(plan.is_forbidden)}", style="bold red")
     for step in plan.steps:
-        out.print(f"  {step.number}. {clean(step.description)}")
-        out.print(f"     risk {step.risk}, {step.reversibility}; {clean(step.policy)}")
-        for note in step.notes:
-            out.print(f"     note: {clean(note)}")
-        for command in step.commands:
-            out.print(f"     on {clean(step.host or step.target)}: {clean(shlex.join(command))}")
+        show_step(step)
 
 
 def _show_ending(view: IncidentView) -> None:
