@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from it_incident_response.actions import parse_action
 from it_incident_response.actions.planning import make_plan, manual_steps
+from it_incident_response.agents.recovery_checks import with_recovery_checks
 from it_incident_response.agents.verification import BoundCheck, Verifier, bind_checks
 from it_incident_response.domain.action import Action, AlertsCleared
 from it_incident_response.domain.audit import AuditEvent
@@ -61,9 +62,11 @@ class ResolutionAgent:
             available_executors=self._executors,
             now=self._clock.now(),
         )
-        if draft is None:
+        if draft is None or diagnosis.top is None:
             return None
-        plan = await self._gate.prepare(draft)
+        evidence = await self._store.evidence_of(incident.id)
+        draft = with_recovery_checks(draft, diagnosis.top, evidence)
+        plan = await self._gate.prepare(draft.model_copy(update={"episode": incident.episode}))
         try:
             await self._approvals.request(plan, by=ACTOR)
         except PolicyDenied as denied:

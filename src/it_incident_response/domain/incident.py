@@ -106,6 +106,8 @@ class Incident(Value):
     total_alerts: int = 0
     is_flapping: bool = False
     reopened_count: int = 0
+    episode: int = 0
+    """Counts new beginnings: reopened, or diagnosed anew at a person's wish. Plans are of one."""
     footprint: Footprint = Footprint()
     version: int = 1
 
@@ -113,6 +115,8 @@ class Incident(Value):
         """Return this incident in another status; raises `IllegalTransition` if not allowed."""
         require_transition(self.status, status)
         changes: dict[str, object] = {"status": status, "updated_at": now}
+        if status is IncidentStatus.INVESTIGATING:
+            changes["episode"] = self.episode + 1
         if status is IncidentStatus.RESOLVED:
             changes["resolved_at"] = now
         elif status is IncidentStatus.CLOSED:

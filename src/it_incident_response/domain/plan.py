@@ -39,15 +39,20 @@ class Plan(Value):
     made_at: UtcTime
     reason: str
     steps: tuple[PlanStep, ...]
+    episode: int = 0
+    """The incident's when the plan was made: what was approved and done then counts no more later,
+    even if the very same steps are called for again."""
     needs_approval: bool = True
     is_forbidden: str | None = None
     """Why policy forbids it; None if it may run (once approved)."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over incident and steps (actions, parameters, commands, targets)."""
+        """SHA-256 over incident, episode and steps (actions, parameters, commands, targets)."""
         shown_only = {"policy", "notes"}
         steps = [step.model_dump(mode="json", exclude=shown_only) for step in self.steps]
-        content = {"incident": self.incident_id, "steps": steps}
+        content: dict[str, object] = {"incident": self.incident_id, "steps": steps}
+        if self.episode:
+            content["episode"] = self.episode
         canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()

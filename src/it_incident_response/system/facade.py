@@ -117,7 +117,8 @@ class IncidentResponseSystem:
         it elsewhere (`iir approvals approve`). In the simulated world the call itself approves.
         """
         view = self._view(incident_id)
-        if view.diagnosis is None:
+        is_reopened = view.plan is None and view.incident.status is IncidentStatus.INVESTIGATING
+        if view.diagnosis is None or is_reopened:
             self.analyze_incident(incident_id)
             view = self._view(incident_id)
         approver = approved_by or (getpass.getuser() if self._runtime.is_world_only else None)

@@ -90,7 +90,8 @@ class IncidentDesk:
         """
         incident, now = await self._store.incident(id_or_key), self._clock.now()
         if status is incident.status is IncidentStatus.INVESTIGATING and incident.escalation:
-            changed = incident.model_copy(update={"escalation": None, "updated_at": now})
+            begun = {"episode": incident.episode + 1, "escalation": None, "updated_at": now}
+            changed = incident.model_copy(update=begun)
         else:
             changed = incident.moved_to(status, now).model_copy(update={"escalation": None})
         why = f": {notes}" if notes else ""

@@ -12,6 +12,7 @@ from it_incident_response.agents.resolution_agent import ResolutionAgent
 from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.diagnosis import Diagnosis, Verdict
 from it_incident_response.domain.evidence import AlertFact
+from it_incident_response.domain.execution import StepState
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.incident import Incident, IncidentStatus
 from it_incident_response.domain.verification import VerificationResult
@@ -26,6 +27,9 @@ Run = Callable[[Record, Next], Awaitable[datetime | None]]
 STAGES_AT_MOST = 50
 """Stages in one go: a guard against two stages that keep asking for each other."""
 
+LOOK_AGAIN_S = 60.0
+"""A decision wakes the incident; this is for when whoever decided died before the waking."""
+
 
 async def read_record(store: Store, incident_id: IncidentId) -> Record:
     """Return everything that decides what comes next for an incident."""
@@ -38,10 +42,12 @@ async def read_record(store: Store, incident_id: IncidentId) -> Record:
         diagnosis=diagnoses[-1] if diagnoses else None,
         diagnosed_alerts=await _alerts_cited(store, diagnoses[-1]) if diagnoses else frozenset(),
     )
-    if not plans:
-        return record
-    plan = plans[-1]
-    executions = [e for e in await store.executions_of(incident_id) if e.plan_id == plan.id]
+    rows = await store.executions_of(incident_id)
+    plan = next((p for p in reversed(plans) if p.episode == incident.episode), None)
+    if plan is None:
+        hanging = tuple(e for e in rows if e.state is StepState.STARTED)
+        return record.model_copy(update={"executions": hanging})
+    executions = [e for e in rows if e.plan_id == plan.id or e.state is StepState.STARTED]
     checks = [v for v in await store.verifications_of(incident_id) if v.plan_id == plan.id]
     approvals = await store.approvals(incident_id=incident_id)
     return record.model_copy(
@@ -107,7 +113,7 @@ class IncidentWorkflow:
             if step.stage is Stage.AWAIT_APPROVAL and await self._resolution.expire_requests():
                 continue
             if run is None or step.stage in stop_before:
-                return step.not_before
+                return self._due(step)
             log.info("%s: %s (%s)", record.incident.key, step.stage, step.reason)
             try:
                 due = await run(record, step)
@@ -117,6 +123,11 @@ class IncidentWorkflow:
             if due is not None:
                 return due
         raise Conflict(f"incident {incident_id} did not settle in {STAGES_AT_MOST} stages")
+
+    def _due(self, step: Next) -> datetime | None:
+        if step.stage is not Stage.AWAIT_APPROVAL or step.not_before is None:
+            return step.not_before
+        return min(step.not_before, self._clock.now() + timedelta(seconds=LOOK_AGAIN_S))
 
     async def analyze(self, incident_id: IncidentId) -> None:
         """Diagnose afresh whatever was found before, and plan; acts on nothing.

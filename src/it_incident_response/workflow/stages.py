@@ -42,11 +42,12 @@ class Record(Value):
     diagnosed_alerts: frozenset[str] = frozenset()
     """Fingerprints that the last diagnosis had seen."""
     plan: Plan | None = None
+    """The newest of the incident's current episode: what came before it came back is over."""
     planned_for: Diagnosis | None = None
     """The diagnosis that the plan was made for."""
     approval: Approval | None = None
     executions: tuple[Execution, ...] = ()
-    """Of the current plan, oldest first."""
+    """Of the current plan, and any that still hangs of an earlier one, oldest first."""
     verification: Verification | None = None
     """Of the current plan."""
 

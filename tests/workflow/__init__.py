@@ -1,0 +1,1 @@
+"""Whole incidents in the simulated world, through the real store, gate, agents and workflow."""
