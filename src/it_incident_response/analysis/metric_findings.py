@@ -41,6 +41,9 @@ JUMP_MAX = 0.4
 """A trend makes no single step larger than this share of its whole change."""
 BASELINE_SAMPLES_MIN = 3
 TREND_SAMPLES_MIN = 6
+STALE_S = 300.0
+"""Prometheus' look-back: a series whose last sample is older has ended."""
+STALE_STEPS = 5.0
 DRAWN_MAX = 120
 SLOPE_SAMPLES_MAX = 60
 
@@ -72,7 +75,7 @@ def find(
     samples after it. Few samples widen the spread, so that they have to differ more.
     """
     windows = _cut(series, incident_start, baseline_start, now, began or incident_start)
-    if not windows.values.size:
+    if not windows.values.size or _has_ended(windows.times, now):
         return _nothing(series, incident_start)
     current = float(np.median(windows.tail))
     level = _level(windows, series)
@@ -117,6 +120,12 @@ def _cut(
     if not tail.size:
         tail = values[inside][-1:]
     return _Windows(values[before], times[inside], values[inside], tail)
+
+
+def _has_ended(times: Floats, now: datetime) -> bool:
+    """Return whether the series stopped: what was normal before it fell silent proves nothing."""
+    step = float(np.median(np.diff(times))) if times.size > 1 else 0.0
+    return now.timestamp() - float(times[-1]) > max(STALE_S, STALE_STEPS * step)
 
 
 def _level(windows: _Windows, series: SignalSeries) -> _Level | None:

@@ -22,7 +22,7 @@ class Link(NamedTuple):
     weight: float
     steps: int
     side: int
-    """1: the other is what it depends on; -1: the other depends on it."""
+    """1: the other is what it depends on; -1: the other depends on it; 0: neither."""
     reason: str
     is_dedicated: bool = False
     """A host and a service that few others share it with: they are as good as one."""
@@ -45,7 +45,10 @@ class Reach:
         self._size = len(self._on_host) + len({*topology.calls, *topology.runs_on, *self._callers})
 
     def links(self, entity: Entity) -> Mapping[Entity, Link]:
-        """Return what an entity is connected with along dependencies, never between siblings."""
+        """Return what an entity is connected with: along dependencies, and hosts of one service.
+
+        Services that only call the same one are not connected.
+        """
         if entity not in self._links:
             self._links[entity] = self._find(entity)
         return self._links[entity]
@@ -97,6 +100,20 @@ class Reach:
                 reason = f"service {name} depends on host {host.name}, through {service}"
                 link = Link(STEP_WEIGHTS[steps], steps + 1, -1, reason)
                 yield Entity(EntityKind.SERVICE, name), link
+            yield from self._beside(service, host.name)
+
+    def _beside(self, service: str, host: str) -> Iterator[tuple[Entity, Link]]:
+        """Yield the other hosts of a service, where hosts are for few services each."""
+        hosts = self._topology.runs_on.get(service, frozenset())
+        if host not in hosts or not all(self._is_dedicated(name) for name in hosts):
+            return
+        for name in hosts:
+            first, second = sorted((host, name))
+            reason = f"hosts {first} and {second} both run service {service}"
+            yield Entity(EntityKind.HOST, name), Link(STEP_WEIGHTS[1], 2, 0, reason)
+
+    def _is_dedicated(self, host: str) -> bool:
+        return len(self._on_host.get(host, ())) <= DEDICATED_SERVICES_MAX
 
     @staticmethod
     def _along(
@@ -119,7 +136,7 @@ class Reach:
 
     def _hosting(self, service: str, host: str, *, side: int) -> Link:
         sharers = len(self._on_host.get(host, ()))
-        is_dedicated = sharers <= DEDICATED_SERVICES_MAX
+        is_dedicated = self._is_dedicated(host)
         weight = STEP_WEIGHTS[0] if is_dedicated else STEP_WEIGHTS[0] * rarity(sharers, 0.1)
         return Link(weight, 1, side, f"service {service} runs on host {host}", is_dedicated)
 

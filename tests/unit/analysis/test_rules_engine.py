@@ -1,13 +1,17 @@
 import time
 
 import pytest
+from pydantic import ValidationError
 
 from it_incident_response.analysis.case import build_case
+from it_incident_response.analysis.diagnosis import diagnose
 from it_incident_response.analysis.evidence_words import NOW, evidence_from
 from it_incident_response.analysis.judging import State, judge
 from it_incident_response.analysis.rule_model import Condition, Rule
 from it_incident_response.analysis.rule_verdict import weigh
 from it_incident_response.analysis.rules_engine import DiagnosticRule, RulesEngine
+from it_incident_response.domain.incident import Incident
+from it_incident_response.domain.severity import Severity
 from it_incident_response.domain.topology import Topology
 
 CALLS = Topology(
@@ -318,3 +322,72 @@ def test_the_index_finds_what_judging_everything_finds():
 )
 def test_hostile_evidence_is_only_text(item):
     assert isinstance(RulesEngine.shipped().weigh(case(item)), list)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"nothing": 1},
+        {"alert": "A", "colour": "red"},
+        {"metric": "no_such_signal", "value": 1},
+        {"metric": "up", "value": 1, "shape": "round"},
+        {"log": "x", "level": "loud"},
+        {"log": "x", "count": "many"},
+    ],
+)
+def test_evidence_that_cannot_be_read_is_named(items):
+    with pytest.raises(ValueError, match="evidence 1"):
+        evidence_from([items])
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {},
+        {"metric": {"signal": "up"}},
+        {"command": {"fact": "x"}},
+        {"alert": {"name": ["a"]}, "log": {"contains": ["b"]}},
+        {"alert": {"name": ["a"], "lasting": "soon"}},
+        {"alert": {"name": []}},
+    ],
+)
+def test_conditions_that_say_nothing_are_refused(condition):
+    with pytest.raises(ValidationError):
+        Condition.model_validate(condition)
+
+
+def test_conditions_can_be_said_in_words():
+    condition = Condition.model_validate(
+        {
+            "before": {
+                "first": {"change": {"what": ["deploy"]}},
+                "then": {"log": {"contains": ["x"]}},
+            }
+        }
+    )
+    assert condition.describe() == "before first change what deploy, then log contains x"
+    label = Condition.model_validate({"alert": {"label": {"job": "r*"}}})
+    assert label.describe() == "alert label job=r*"
+
+
+def test_python_rules_see_metrics_as_the_guide_names_them():
+    seen = []
+    rule_ = DiagnosticRule("Spy", lambda records: seen.extend(records), "never", 0.5)
+    diagnose(
+        Incident(id="1", key="", title="t", severity=Severity.LOW, opened_at=NOW, updated_at=NOW),
+        evidence_from(
+            [
+                {"metric": "memory_use", "value": 0.95, "baseline": 0.5, "shape": "trend"},
+                {"metric": "cpu_use", "value": 0.1, "baseline": 0.6, "shape": "level_shift"},
+                {"metric": "disk_use", "value": 0.5},
+                {"log": "timeout", "level": "error"},
+            ]
+        ),
+        RulesEngine(rules=[rule_]),
+        CALLS,
+        now=NOW,
+    )
+    assert {"memory_usage": 95.0, "trend": "increasing"} in seen
+    assert {"cpu_usage": 10.0, "trend": "decreasing"} in seen
+    assert {"disk_usage": 50.0, "trend": "stable"} in seen
+    assert {"message": "timeout", "level": "ERROR", "service": None} in seen
