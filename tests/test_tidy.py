@@ -28,6 +28,7 @@ BANNED_FUNCTION_BEGINNINGS = ("do_", "process_data", "handle_data")
 NAMED_BY_THE_GUIDE = {"ApprovalManager"}
 
 BROAD_EXCEPT_BOUNDARIES = {
+    "agents": "workflow step",
     "workflow": "workflow step",
     "tools": "tool call",
     "servers": "server request",

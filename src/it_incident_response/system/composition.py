@@ -1,7 +1,7 @@
 """Puts the parts together as the settings say; opened, it is a `Runtime`."""
 
+import logging
 import os
-import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -25,7 +25,7 @@ from it_incident_response.config.origin import OriginKind
 from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.execution import Execution
-from it_incident_response.domain.ids import IncidentId
+from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.topology import Topology
@@ -43,6 +43,8 @@ from it_incident_response.system.views import IncidentView, incident_view
 from it_incident_response.workflow.desk import IncidentDesk
 from it_incident_response.workflow.incident_workflow import IncidentWorkflow
 from it_incident_response.workflow.worker import Worker, WorkerSettings
+
+log = logging.getLogger(__name__)
 
 READERS: Mapping[str, Reader] = {"alertmanager": parse_webhook, "alerts": parse_alerts}
 """Which function reads a body of which inbox source."""
@@ -193,7 +195,10 @@ class Runtime:
     @cached_property
     def rules(self) -> RulesEngine:
         """The shipped rules and those of `diagnosis.rules_dirs`."""
-        return RulesEngine.shipped(extra=self.settings.diagnosis.rules_dirs)
+        engine = RulesEngine.shipped(extra=self.settings.diagnosis.rules_dirs)
+        for problem in engine.problems:
+            log.warning("a rule is left out: %s", problem)
+        return engine
 
     @cached_property
     def diagnostic(self) -> DiagnosticAgent:
@@ -250,7 +255,7 @@ class Runtime:
     def worker(self) -> Worker:
         """Carries everything forward."""
         # Containers that share a host's name have the same process ids: a name must be unique.
-        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        name = f"{socket.gethostname()}:{os.getpid()}:{new_id(self.clock.now())[-8:]}"
         settings = WorkerSettings(name=name, poll_s=self.settings.polling.interval_s)
         return Worker(self.store, self.clock, self.detection, self.workflow, settings)
 

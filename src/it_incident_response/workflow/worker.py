@@ -123,7 +123,7 @@ class Worker:
                 await self._idle()
             elif self._is_pressed():
                 took_s = asyncio.get_running_loop().time() - began
-                await asyncio.sleep(min(took_s, GIVE_WAY_S_MAX))
+                await self._clock.sleep(min(took_s, GIVE_WAY_S_MAX))
 
     async def _look(self) -> bool:
         outcome = await self._detection.ingest()
