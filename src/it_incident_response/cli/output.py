@@ -19,13 +19,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 UNWATCHED_WIDTH = 160
 """Columns of a table that goes into a file or a pipe."""
 
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LINE_ENDS = re.compile(r"\r\n|[\r\n\x0b\x0c\x85\u2028\u2029]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters and bidirectional overrides: they could fake what a terminal shows."""
 
 
 def clean(text: object, limit: int = 400) -> str:
-    """Return text that cannot move the cursor, reverse reading order or flood the screen."""
-    line = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(text)[: limit * 4])
+    """Return one line that cannot move the cursor, reverse reading order or flood the screen.
+
+    Line ends become a visible arrow: a new line could pass for one of ours.
+    """
+    line = _LINE_ENDS.sub("\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS} ", str(text)[: limit * 4])
+    line = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", line.replace("\t", " "))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -1,6 +1,7 @@
 """`iir silences`: mute alerts at the alerting system for a while."""
 
 import getpass
+import re
 from datetime import timedelta
 
 import click
@@ -10,18 +11,21 @@ from it_incident_response.cli.runtime import open_runtime, run_async
 from it_incident_response.errors import ConfigError, InputRejected
 from it_incident_response.ports import Matcher, Silencer
 
-OPERATORS = (("!~", True, False), ("=~", True, True), ("!=", False, False), ("=", False, True))
+_MATCHER = re.compile(r"\s*([^\s=!~\"{},]+)\s*(=~|!~|!=|=)(.*)", re.DOTALL)
+"""The first operator counts: what follows is the value, whatever it contains."""
 
 
 def parse_matcher(text: str) -> Matcher:
     """Return the matcher that `name=value`, `name!=value`, `name=~regex` or `name!~regex` means."""
-    for operator, is_regex, is_equal in OPERATORS:
-        name, found, value = text.partition(operator)
-        if found and name:
-            return Matcher(
-                name=name.strip(), value=value.strip(' "'), is_regex=is_regex, is_equal=is_equal
-            )
-    raise InputRejected(f"{text!r} is not a matcher", hint="write it as instance=web-1")
+    found = _MATCHER.fullmatch(text)
+    if found is None:
+        raise InputRejected(f"{text!r} is not a matcher", hint="write it as instance=web-1")
+    name, operator, value = found.groups()
+    value = value.strip()
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    is_equal = not operator.startswith("!")
+    return Matcher(name=name, value=value, is_regex=operator.endswith("~"), is_equal=is_equal)
 
 
 def require_silencer(silencer: Silencer | None) -> Silencer:
