@@ -20,10 +20,6 @@ from tests.real.stack.waiting import WaitUntil, wait_until
 KEY = "INC-000001"
 SUDO = ["env", "LC_ALL=C", "sudo", "-n", "--"]
 COMMAND = [*SUDO, "systemctl", "restart", "--", "checkout.service"]
-    "env",
-    "LC_ALL=C",
-    *["sudo", "-n", "--", "systemctl", "restart", "--", "checkout.service"],
-]
 
 
 class Watched:

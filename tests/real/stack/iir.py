@@ -87,6 +87,18 @@ class Iir:
             check=False,
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Begin a command and do not wait for it."""
+        with (self.folder / "begun.log").open("ab") as log:
+            return subprocess.Popen(
+                self._argv(*arguments),
+                env=self._environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
     def command(self, *arguments: str) -> str:
         """Run a command that has to succeed and return what it printed."""
         done = self.run(*arguments)
