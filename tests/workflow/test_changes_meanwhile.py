@@ -11,7 +11,7 @@ from it_incident_response.ports import IncidentFilter
 from it_incident_response.simulation import remedies
 from tests.workflow.theatre import WHO, approve, kinds, pending
 
-YOUNG_S = 1800.0
+YOUNG_S = 900.0
 
 
 async def take_in(runtime, *alerts):

@@ -24,7 +24,7 @@ def _short_lease(monkeypatch):
 @pytest.fixture
 async def open_incident(theatre):
     """A crashed service whose alerts have opened an incident that nobody has looked at."""
-    stage = theatre(past_s=1200.0)
+    stage = theatre(past_s=600.0, verification={"soak": "1s", "poll": "5s"})
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
     return stage, incident

@@ -10,7 +10,7 @@ from it_incident_response.domain.incident import IncidentStatus
 from it_incident_response.errors import Conflict, IllegalTransition
 from tests.workflow.theatre import WHO, approve, kinds, pending, states
 
-YOUNG_S = 1800.0
+YOUNG_S = 900.0
 
 
 def facts(world):

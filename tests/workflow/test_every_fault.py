@@ -21,7 +21,7 @@ async def look_away(events):
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_the_right_action_heals_and_where_there_is_none_a_human_is_asked(theatre, fault):
-    stage = theatre(past_s=PAST_S.get(fault, 4800.0), approval={"timeout": "24h"})
+    stage = theatre(past_s=PAST_S.get(fault, 2700.0), approval={"timeout": "24h"})
     async with stage.open() as runtime:
         played = await play(runtime, fault, decide=consent, watch=look_away)
         view, remedy = played.view, stage.truth.fault.remedy

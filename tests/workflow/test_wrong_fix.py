@@ -7,7 +7,7 @@ from it_incident_response.domain.incident import IncidentStatus
 from it_incident_response.domain.verification import VerificationResult
 from tests.workflow.theatre import approve, kinds
 
-YOUNG_S = 1800.0
+YOUNG_S = 900.0
 
 WRONG_RULE = """
 - id: turn-it-off-and-on-again

@@ -17,8 +17,8 @@ from it_incident_response.system.adapters import choose_adapters
 from it_incident_response.system.composition import Runtime
 from it_incident_response.workflow.worker import Worker, WorkerSettings
 
-PAST_S = 4800.0
-"""As far back as a diagnosis looks: its window and the baseline before it."""
+PAST_S = 2700.0
+"""Enough of a baseline for every cause but one; a longer past takes longer to make."""
 SETTLE_S = 120.0
 DETECT_WITHIN_S = 3600.0
 WHO = "alice"

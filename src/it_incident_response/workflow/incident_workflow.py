@@ -4,7 +4,7 @@ Every stage ends in the store before the next begins, so any worker may continue
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from it_incident_response.agents.diagnostic_agent import DiagnosticAgent
@@ -40,7 +40,7 @@ async def read_record(store: Store, incident_id: IncidentId) -> Record:
         incident=incident,
         alerts=tuple(alert for _, alert in await store.alerts_of(incident_id)),
         diagnosis=diagnoses[-1] if diagnoses else None,
-        diagnosed_alerts=await _alerts_cited(store, diagnoses[-1]) if diagnoses else frozenset(),
+        diagnosed_alerts=await _alerts_seen(store, incident, diagnoses[-1:]),
     )
     rows = await store.executions_of(incident_id)
     plan = next((p for p in reversed(plans) if p.episode == incident.episode), None)
@@ -61,11 +61,17 @@ async def read_record(store: Store, incident_id: IncidentId) -> Record:
     )
 
 
-async def _alerts_cited(store: Store, diagnosis: Diagnosis) -> frozenset[str]:
-    cited = set(diagnosis.evidence_ids)
+async def _alerts_seen(
+    store: Store, incident: Incident, last: Sequence[Diagnosis]
+) -> frozenset[str]:
+    """Return the alerts that the last diagnosis cites; only before a repair does it matter."""
+    status = incident.status
+    if not last or not status.is_open or status is IncidentStatus.RESOLVING:
+        return frozenset()
+    cited = set(last[0].evidence_ids)
     return frozenset(
         item.finding.fingerprint
-        for item in await store.evidence_of(diagnosis.incident_id)
+        for item in await store.evidence_of(incident.id)
         if item.id in cited and isinstance(item.finding, AlertFact)
     )
 
@@ -142,8 +148,11 @@ class IncidentWorkflow:
         await self.advance(incident_id, stop_before=(*_ACTING, Stage.DIAGNOSE))
 
     async def _diagnose(self, record: Record, step: Next) -> datetime | None:
-        incident = record.incident
-        diagnosis = await self._diagnostic.investigate(incident, record.alerts)
+        diagnosis = await self._diagnostic.investigate(record.incident, record.alerts)
+        # Looking takes a while, in which alerts join: that is no reason to look all over again.
+        incident = await self._store.incident(record.incident.id)
+        if not incident.status.is_open:
+            return None
         if diagnosis.verdict is Verdict.INCONCLUSIVE:
             return await self._hand_over(incident, f"inconclusive diagnosis: {diagnosis.summary}")
         if incident.status is IncidentStatus.INVESTIGATING:
