@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from it_incident_response.analysis.correlation import CorrelationSettings, correlate
 from it_incident_response.domain.alert import Alert, AlertStatus
@@ -29,10 +31,16 @@ from it_incident_response.ports import (
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Reader = Callable[[bytes, datetime], Sequence[Alert]]
 
 INGEST_BATCH = 500
 """Inbox bodies read in one exclusive transaction; the store bounds their bytes, so the alerts."""
+
+AT_ONCE_BYTES = 16_000
+AT_ONCE_VALUES = 30
+"""More than these are handled in a thread, so that requests are answered meanwhile."""
+ENRICHED_MAX = 4096
 
 CONDITIONS_AT_ONCE = 8
 
@@ -52,7 +60,7 @@ class DetectionAgent:
         self._store = store
         self._readers = readers
         self._clock = clock
-        self._inventory = inventory
+        self._enrich = lru_cache(maxsize=ENRICHED_MAX)(inventory.enrich)
         self._topology = Topology.from_inventory(inventory)
         self._settings = settings
 
@@ -77,7 +85,8 @@ class DetectionAgent:
             if not ingestion.items:
                 return None
             try:
-                alerts, rejected = self._read(ingestion)
+                is_long = sum(len(item.body) for item in ingestion.items) > AT_ONCE_BYTES
+                alerts, rejected = await _beside(self._read, ingestion, in_thread=is_long)
                 outcome = await self._correlate(ingestion, alerts)
                 outcome = outcome.model_copy(update={"rejected": rejected})
                 await ingestion.commit(outcome)
@@ -112,11 +121,13 @@ class DetectionAgent:
         firing = await source.firing_alerts()
         listed = {alert.fingerprint for alert in firing}
         stored = await self._store.alerts(firing_only=True, limit=5000)
+        fresh = await self._unseen(firing, stored)
+        if fresh:  # first, in case nobody can tell what became of the others
+            await self.absorb(fresh)
         missing = [k.alert for k in stored if k.alert.fingerprint not in listed]
         resolved = await self._ceased(missing, conditions) if conditions else []
-        fresh = await self._unseen(firing, stored)
-        if fresh or resolved:
-            await self.absorb([*fresh, *resolved])
+        if resolved:
+            await self.absorb(resolved)
         return len(fresh) + len(resolved)
 
     async def _unseen(self, firing: Sequence[Alert], stored: Sequence[KnownAlert]) -> list[Alert]:
@@ -156,22 +167,41 @@ class DetectionAgent:
 
     async def _correlate(self, ingestion: Ingestion, alerts: Sequence[Alert]) -> IngestOutcome:
         now = self._clock.now()
-        alerts = [self._located(alert) for alert in alerts]
         known = await ingestion.known_alerts(sorted({alert.fingerprint for alert in alerts}))
         since = now - timedelta(seconds=self._settings.reopen_window_s)
         candidates = await ingestion.candidates(since)
-        outcome = correlate(alerts, known, candidates, self._topology, self._settings, now)
+        given = (alerts, known, candidates, now)
+        is_long = len(alerts) + len(candidates) > AT_ONCE_VALUES
+        outcome = await _beside(self._sorted, *given, in_thread=is_long)
         incidents = [await self._with_key(incident, ingestion) for incident in outcome.incidents]
         return outcome.model_copy(update={"incidents": tuple(incidents)})
 
+    def _sorted(
+        self,
+        alerts: Sequence[Alert],
+        known: Mapping[str, KnownAlert],
+        candidates: Sequence[Incident],
+        now: datetime,
+    ) -> IngestOutcome:
+        located = [self._located(alert) for alert in alerts]
+        return correlate(located, known, candidates, self._topology, self._settings, now)
+
     def _located(self, alert: Alert) -> Alert:
-        return alert.model_copy(update={"entities": self._inventory.enrich(alert.entities)})
+        entities = self._enrich(alert.entities)
+        if entities == alert.entities:
+            return alert
+        return alert.model_copy(update={"entities": entities})
 
     async def _with_key(self, incident: Incident, ingestion: Ingestion) -> Incident:
         if incident.key:
             return incident
         number = await ingestion.next_incident_number()
         return incident.model_copy(update={"key": incident_key(number)})
+
+
+async def _beside(work: Callable[..., T], *args: Any, in_thread: bool) -> T:
+    """Return what `work` returns; in a thread, beside the event loop, if that is wanted."""
+    return await asyncio.to_thread(work, *args) if in_thread else work(*args)
 
 
 class _Indigestible(Exception):

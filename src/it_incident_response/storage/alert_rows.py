@@ -1,6 +1,7 @@
 """Alerts as rows: one a fingerprint for where it belongs now, one a membership for its content."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import select
@@ -33,10 +34,23 @@ Membership = tuple[str, str]
 """Incident id and fingerprint, as stored."""
 
 
+_CACHED_LENGTH_MAX = 4_096
+_CACHED_ALERTS = 4_096
+"""Alerts repeat for as long as they fire, and reading one costs more than anything else of it."""
+
+
+def _alert(body: str) -> Alert:
+    return load(Alert, body)
+
+
+_cached_alert = lru_cache(maxsize=_CACHED_ALERTS)(_alert)
+
+
 def known_alert(row: AnyRow) -> KnownAlert:
     """Return the value of a row of `KNOWN_ALERT`."""
+    alert = _cached_alert(row.body) if len(row.body) <= _CACHED_LENGTH_MAX else _alert(row.body)
     return KnownAlert(
-        alert=load(Alert, row.body),
+        alert=alert,
         incident_id=IncidentId(row.incident_id),
         changes=load_moments(row.changes),
     )

@@ -1,7 +1,9 @@
 """The ingestion: reads under the incident lock, then writes what correlation decided at once."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache, partial
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,6 +30,16 @@ from it_incident_response.storage.incident_rows import (
 )
 from it_incident_response.storage.tables import alerts, incidents
 from it_incident_response.storage.work_queue import wake_all
+
+_CACHED_LENGTH_MAX = 32_768
+_CACHED_INCIDENTS = 256
+"""Open incidents are read by each ingestion, and few of them change between two."""
+
+_cached_incident = lru_cache(maxsize=_CACHED_INCIDENTS)(partial(load, Incident))
+
+
+def _incident(body: str) -> Incident:
+    return _cached_incident(body) if len(body) <= _CACHED_LENGTH_MAX else load(Incident, body)
 
 
 class SqlIngestion:
@@ -61,7 +73,7 @@ class SqlIngestion:
         query = query.where(or_(incidents.c.ended_at.is_(None), incidents.c.ended_at > since))
         async with self._lock.read() as connection:
             bodies = (await connection.scalars(query)).all()
-        return [load(Incident, body) for body in bodies]
+        return [_incident(body) for body in bodies]
 
     async def next_incident_number(self) -> int:
         """Return the next unused incident number; used up only by a commit."""
@@ -79,7 +91,8 @@ class SqlIngestion:
         if self._is_committed:
             raise Conflict("this ingestion was committed already")
         now = self._clock.now()
-        rows = AlertRows(outcome.links, outcome.alerts)
+        # Beside the event loop, so that requests are answered meanwhile.
+        rows = await asyncio.to_thread(AlertRows, outcome.links, outcome.alerts)
         async with self._lock.write() as connection:
             await self._write_incidents(connection, outcome.incidents)
             await rows.write(connection, self._database)
