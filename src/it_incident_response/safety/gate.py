@@ -110,13 +110,13 @@ class ActionGate:
             if ended is not None:
                 return ended
             task.require_order(is_rehearsal=is_rehearsal)
-            await self._admit(task, context)
+            await self._admit(task, context, own_keys=task.intentions)
             commands = await self._same_commands(task)
             if why_nothing_runs is not None:
                 return await self._runner.rehearse(task, commands, why_nothing_runs)
             executor = self._executor(task.step.executor)
             return await self._runner.run(
-                task, executor, commands, lambda key: self._admit(task, context, own_key=key)
+                task, executor, commands, lambda key: self._admit(task, context, own_keys=(key,))
             )
         except _REFUSALS as refusal:
             await self._note_refusal(plan.incident_id, step, refusal)
@@ -180,15 +180,13 @@ class ActionGate:
         return done
 
     async def _admit(
-        self, task: GateTask, context: PolicyContext | None, *, own_key: str | None = None
+        self, task: GateTask, context: PolicyContext | None, *, own_keys: Sequence[str]
     ) -> None:
         """Raise unless the incident, the policy and the approval allow the step now."""
         incident = await self.store.incident(task.plan.incident_id)
         if not incident.status.is_open:
             raise PolicyDenied(f"incident {incident.key} is {incident.status}: nothing to repair")
-        facts = await self._judge.context(
-            task.plan, excluding=() if own_key is None else (own_key,)
-        )
+        facts = await self._judge.context(task.plan, excluding=own_keys)
         if context is not None:
             current = {"now": facts.now, "inventory": facts.inventory, "history": facts.history}
             facts = context.model_copy(update=current)

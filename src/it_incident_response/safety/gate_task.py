@@ -44,6 +44,12 @@ class GateTask:
         """The last attempt at this step, if there was any."""
         return self._latest(self.step.number, is_undo=self.is_undo)
 
+    @property
+    def intentions(self) -> tuple[str, ...]:
+        """Keys of the intention that a worker left behind: it is ours, and no action of others."""
+        row = self.latest
+        return (row.key,) if row is not None and row.state is StepState.INTENDED else ()
+
     def outcome(self, *, is_rehearsal: bool, running: Collection[str]) -> Execution | None:
         """Return the row of a step that has ended, or None if it may be begun.
 

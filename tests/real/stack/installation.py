@@ -6,6 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import orjson
@@ -17,6 +18,12 @@ from tests.real.stack.scene import POLICY
 
 TOKEN = "a-token-of-the-tests"
 ACTING = {"execute_real_commands": True, "require_approval": True, "dry_run": False}
+LIMITS = """\
+limits:
+  max_actions_per_hour: 1000
+  max_fleet_share: 1.0
+"""
+"""Some tests break a whole fleet."""
 RARELY = "1h"
 """Alerts come by webhook alone; the one poll is at the start."""
 
@@ -111,7 +118,7 @@ def installed(
     """
     iir = new_installation(folder, bearer=TOKEN)
     policy = iir.folder / "policy.yaml"
-    policy.write_text(POLICY)
+    policy.write_text(POLICY + LIMITS)
     content: dict[str, Any] = {
         "use_real_data": True,
         "ports": {"logs": "none"},
@@ -154,9 +161,15 @@ def _entry(host: Host, service: str) -> dict[str, Any]:
 
 
 def down(host: Host, service: str, **labels: str) -> dict[str, Any]:
-    """Return the alert that a service of the host does not answer."""
-    alert = firing("ServiceDown", job="blackbox", instance=host.service_url(service), **labels)
-    return {**alert, "generatorURL": "http://prometheus/graph?g0.expr=probe_success+%3D%3D+0"}
+    """Return the alert that a service of the host does not answer.
+
+    It names no address, which all services share: their alerts are of different causes.
+    """
+    place = {"service": service, "host": f"host-of-{service}"}
+    alert = firing("ServiceDown", **place, **labels)
+    expression = f'probe_success{{instance="{host.service_url(service)}"}} == 0'
+    query = urlencode({"g0.expr": expression, "g0.tab": "1"})
+    return {**alert, "generatorURL": f"http://prometheus.invalid/graph?{query}"}
 
 
 def restarts(host: Host) -> list[str]:

@@ -72,6 +72,16 @@ async def test_a_crash_before_the_start_is_made_good(
     assert len(world.executor.executed) == 1
 
 
+async def test_an_intention_left_behind_does_not_use_up_its_own_limit(world: World) -> None:
+    limits = Limits(max_actions_per_hour=1, max_actions_per_target_per_hour=1)
+    world.policy = world.policy.model_copy(update={"limits": limits})
+    plan = await world.approved("web-1")
+    crash_at(world, "intend", 1, after=True)
+    await run_until_crash(world, plan)
+    row = await world.gate.run_step(plan, plan.steps[0])
+    assert row.state is StepState.FINISHED
+
+
 async def test_a_crash_after_the_start_and_before_the_action(world: World) -> None:
     plan = await world.approved("web-1")
     crash_at(world, "advance", 1, after=True)
