@@ -189,10 +189,10 @@ def test_hostile_labels_are_stored_diagnosed_and_shown_and_never_run(
     wait_until(lambda: rows(iir, "SELECT 1 FROM plans"), 45, "a plan for the real service")
 
     keys = [incident["key"] for incident in iir.read("incidents", "list")]
-    shown = [iir.command("incidents", "list"), iir.command("alerts", "list")]
-    shown += [iir.command("approvals", "list")]
-    for key in keys:
-        shown += [iir.command("incidents", "show", key), iir.command("incidents", "timeline", key)]
+    looks = [(group, "list") for group in ("incidents", "alerts", "approvals")]
+    looks += [("incidents", view, key) for key in keys for view in ("show", "timeline")]
+    with ThreadPoolExecutor(3) as threads:
+        shown = list(threads.map(lambda look: iir.command(*look), looks))
     iir.read("incidents", "show", keys[0])
     iir.read("incidents", "timeline", keys[0])
     assert [found for text in shown for found in UNSAFE.findall(text)] == []
