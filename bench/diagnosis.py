@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.alerts import alert, webhook
-from bench.servers import Server, alertmanager, free_port, program, responder, running
+from bench.servers import Server, alertmanager, free_port, post, program, responder, running
 
 INCIDENTS = 40
 PAUSE_S = 0.4
@@ -80,12 +80,8 @@ def _post_all(server: Server) -> dict[str, float]:
             "job": f"job-{number}",
         }
         given["startsAt"] = datetime.now(UTC).isoformat()
-        headers = {"Content-Type": "application/json"}
-        url = server.url + "/webhooks/alertmanager"
-        request = urllib.request.Request(url, data=webhook([given]), headers=headers)
         posted[f"service-{number}"] = time.time()
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
+        post(server.url + "/webhooks/alertmanager", webhook([given]))
         time.sleep(PAUSE_S)
     return posted
 

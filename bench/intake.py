@@ -1,7 +1,9 @@
 """Alerts accepted a second: ours (durable) next to a real Alertmanager (in memory), same load.
 
 The load generator is wrk on the same two cores. Alertmanager gets the alerts at its own API, ours
-as webhook bodies; both in bodies of the same number of alerts. 1,000 fingerprints in turn.
+as webhook bodies; both in bodies of the same number of alerts, over as many connections. 1,000
+fingerprints in turn. Before each measurement the server gets every alert once, so that neither
+side is measured while it takes in alerts that it has never seen; ours also ends diagnosing first.
 """
 
 import asyncio
@@ -14,12 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from bench.alerts import batches, posted, webhook, write_wrk_script
-from bench.servers import Server, alertmanager, postgresql, program, responder
+from bench.servers import (
+    Server,
+    alertmanager,
+    post,
+    postgresql,
+    program,
+    responder,
+    wait_idle,
+)
 
 FINGERPRINTS = 1000
-SECONDS = 8
+SECONDS = 6
 CONNECTIONS = 32
 SIZES = (1, 20)
+PATH = "/webhooks/alertmanager"
 QUIET = {
     "ports.alerts": "simulated",
     "polling.interval": "1h",
@@ -45,11 +56,16 @@ def _compare(folder: Path, size: int) -> dict[str, Any]:
     run = folder / f"run-{size}"
     run.mkdir(mode=0o755)
     with alertmanager(run) as peer:
+        _post_once(peer.url, "/api/v2/alerts", [posted(g) for g in groups])
         peer_rate = _rate(peer.url + "/api/v2/alerts", theirs, size)
     rates = {"alertmanager, in memory": peer_rate}
     with responder(run, QUIET, name="sqlite") as server:
-        rates["ours, SQLite"] = _rate(server.url + "/webhooks/alertmanager", ours, size)
+        _post_once(server.url, PATH, [webhook(g) for g in groups])
+        wait_idle(server)
+        rates["ours, SQLite"] = _rate(server.url + PATH, ours, size)
     with responder(run, QUIET, name="paced") as server:
+        _post_once(server.url, PATH, [webhook(g) for g in groups])
+        wait_idle(server)
         half = rates["ours, SQLite"] / 2
         latencies = {
             "at 1,000 alerts/s": _paced(server, groups, size, 1000),
@@ -59,7 +75,9 @@ def _compare(folder: Path, size: int) -> dict[str, Any]:
         postgresql(run) as url,
         responder(run, {**QUIET, "store.url": url}, name="postgresql") as server,
     ):
-        rates["ours, PostgreSQL"] = _rate(server.url + "/webhooks/alertmanager", ours, size)
+        _post_once(server.url, PATH, [webhook(g) for g in groups])
+        wait_idle(server)
+        rates["ours, PostgreSQL"] = _rate(server.url + PATH, ours, size)
     label = f"bodies of {size}"
     report: dict[str, Any] = {}
     for who, rate in rates.items():
@@ -69,6 +87,11 @@ def _compare(folder: Path, size: int) -> dict[str, Any]:
     for load, (p50, p99) in latencies.items():
         report[f"{label}: SQLite p50/p99 ms {load}"] = f"{p50:.1f} / {p99:.1f}"
     return report
+
+
+def _post_once(url: str, path: str, bodies: list[bytes]) -> None:
+    for body in bodies:
+        post(url + path, body)
 
 
 def _script(folder: Path, bodies: list[bytes]) -> Path:

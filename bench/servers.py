@@ -1,8 +1,8 @@
 """Starts the servers that are compared, on free loopback ports, and stops them again."""
 
+import json
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -12,11 +12,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 START_WITHIN_S = 30.0
+HANDLED_WITHIN_S = 120.0
+IDLE_WITHIN_S = 4.0
 
 
 class Missing(RuntimeError):
@@ -36,6 +38,11 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         match = re.search(r"VmHWM:\s+(\d+) kB", status)
         return int(match[1]) * 1024 / 1e6 if match else float("nan")
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def program(name: str, package: str) -> str:
@@ -64,7 +71,8 @@ def running(command: list[str], log: Path, ready_url: str, **options: object) ->
         _wait_ready(process, ready_url, log)
         yield Server(process, ready_url.rsplit("/-/", 1)[0].rsplit("/readyz", 1)[0], log)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended by itself, and that was said already
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
@@ -169,7 +177,33 @@ def _wait_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> N
     raise RuntimeError(f"PostgreSQL on port {port} did not start:\n{log.read_text()[-2000:]}")
 
 
-def children_cpu_s() -> float:
-    """Return the CPU seconds of all ended child processes."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def post(url: str, body: bytes) -> None:
+    """Post JSON and wait for a 2xx answer; raises `HTTPError` for another one."""
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        answer.read()
+
+
+def wait_idle(server: Server) -> None:
+    """Wait until the inbox of `iir serve` is empty and it uses less than half a core.
+
+    Goes on after `IDLE_WITHIN_S` in any case: the simulated world is never quite idle.
+    """
+    wait_handled(server)
+    deadline = time.monotonic() + IDLE_WITHIN_S
+    is_idle = False
+    while not is_idle and time.monotonic() < deadline:
+        before = server.cpu_s()
+        time.sleep(1)
+        is_idle = server.cpu_s() - before < 0.5
+
+
+def wait_handled(server: Server) -> None:
+    """Wait until the inbox of `iir serve` is empty; raises `RuntimeError` if it does not get so."""
+    deadline = time.monotonic() + HANDLED_WITHIN_S
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(server.url + "/readyz", timeout=30) as answer:
+            if json.load(answer)["inbox_depth"] == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"the inbox was not empty after {HANDLED_WITHIN_S:g} s")
