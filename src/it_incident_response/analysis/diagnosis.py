@@ -10,7 +10,8 @@ from it_incident_response.analysis.cause_entity import choose_entity
 from it_incident_response.analysis.python_voice import python_hypotheses
 from it_incident_response.analysis.rule_verdict import RuleVerdict
 from it_incident_response.analysis.rules_engine import RulesEngine
-from it_incident_response.domain.diagnosis import Diagnosis, Hypothesis, Verdict
+from it_incident_response.domain.diagnosis import CauseKind, Diagnosis, Hypothesis, Verdict
+from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.evidence import Evidence, SourceGap
 from it_incident_response.domain.ids import new_id
 from it_incident_response.domain.incident import Incident
@@ -25,6 +26,8 @@ UNKNOWN_ODDS = 1.0
 HYPOTHESES_MAX = 8
 SHOWN_AT_LEAST = 0.02
 CITED_MAX = 24
+CALLER_FACTOR = 0.1
+"""Odds left to a cause that lies in a caller of what is affected, and not in what is affected."""
 MISSING_MAX = 12
 
 
@@ -51,7 +54,7 @@ def diagnose(
     that no rule knows, are then normalised to probabilities.
     """
     case = build_case(evidence, topology, now)
-    hypotheses = _hypotheses(case, rules)
+    hypotheses = _hypotheses(case, rules, frozenset(incident.footprint.entities))
     top = hypotheses[0] if hypotheses else None
     verdict = _verdict(top, evidence)
     silent = _silent(case)
@@ -67,8 +70,12 @@ def diagnose(
     )
 
 
-def _hypotheses(case: Case, rules: RulesEngine) -> tuple[Hypothesis, ...]:
-    weighted = _explained_away(rules.weigh(case))
+def _hypotheses(
+    case: Case, rules: RulesEngine, affected: frozenset[Entity]
+) -> tuple[Hypothesis, ...]:
+    weighted = [
+        _against_the_current(item, case, affected) for item in _explained_away(rules.weigh(case))
+    ]
     spoken = python_hypotheses(rules.python_rules, case)
     total = UNKNOWN_ODDS + sum(item.odds for item in weighted) + sum(odds for _, odds in spoken)
     found = [_hypothesis(item, item.odds / total, case) for item in weighted]
@@ -91,6 +98,31 @@ def _explained_away(verdicts: Sequence[RuleVerdict]) -> list[_Weighted]:
         _Weighted(verdict, math.exp(verdict.log_odds) * left.get(verdict.rule.id, 1.0))
         for verdict in verdicts
     ]
+
+
+def _against_the_current(item: _Weighted, case: Case, affected: frozenset[Entity]) -> _Weighted:
+    """Lower the odds of a cause in a mere caller of what is affected: trouble travels to callers.
+
+    Load is the exception: callers make it.
+    """
+    entity = choose_entity(item.verdict, case)
+    if entity is None or entity in affected or item.verdict.rule.kind is CauseKind.TRAFFIC:
+        return item
+    services = {e.name for e in affected if e.kind is EntityKind.SERVICE}
+    if entity.kind is not EntityKind.SERVICE or not services & _called_by(entity.name, case):
+        return item
+    return item._replace(odds=item.odds * CALLER_FACTOR)
+
+
+def _called_by(service: str, case: Case) -> set[str]:
+    """Return all that a service calls, directly or through others."""
+    reached: set[str] = set()
+    waiting = [service]
+    while waiting:
+        callees = case.topology.calls.get(waiting.pop(), frozenset()) - reached
+        reached |= callees
+        waiting += callees
+    return reached
 
 
 def _hypothesis(item: _Weighted, posterior: float, case: Case) -> Hypothesis:

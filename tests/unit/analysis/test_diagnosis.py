@@ -280,3 +280,23 @@ def test_it_is_pure():
         INCIDENT, evidence_from(items), SHIPPED, TOPOLOGY, now=NOW + timedelta(hours=1)
     )
     assert later.made_at == NOW + timedelta(hours=1)
+
+
+def test_a_caller_in_trouble_is_no_cause_of_what_it_calls():
+    """Trouble travels from what is called to its callers, not back."""
+    items = [
+        {"alert": "HighErrorRate", "service": "db"},
+        {"metric": "certificate_lifetime", "value": -3000, "baseline": 9e6, "service": "shop"},
+        {"log": "certificate has expired", "level": "error", "count": 50, "service": "shop"},
+    ]
+    seen = evidence_from(items)
+
+    def odds_of_the_certificate(affected):
+        entities = frozenset({Entity(EntityKind.SERVICE, affected)})
+        footprint = INCIDENT.footprint.model_copy(update={"entities": entities})
+        incident = INCIDENT.model_copy(update={"footprint": footprint})
+        found = diagnose(incident, seen, SHIPPED, TOPOLOGY, now=NOW).hypotheses
+        return next((h.confidence for h in found if h.cause_id == "certificate-expired"), 0.0)
+
+    assert odds_of_the_certificate("shop") > 0.5
+    assert odds_of_the_certificate("db") < 0.8 * odds_of_the_certificate("shop")
