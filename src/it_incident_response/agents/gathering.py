@@ -124,7 +124,8 @@ class Gatherer:
 
     async def _within(self, source: str, work: Awaitable[list[Seen]]) -> list[Seen]:
         try:
-            return await asyncio.wait_for(work, self._settings.source_budget_s)
+            async with asyncio.timeout(self._settings.source_budget_s):
+                return await work
         except TimeoutError:
             reason = f"no answer within {self._settings.source_budget_s:g} s"
         except (ConnectorError, ActionError) as error:

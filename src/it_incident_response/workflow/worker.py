@@ -202,7 +202,9 @@ class Worker:
 
     async def _idle(self) -> None:
         try:
-            await asyncio.wait_for(self._woken.wait(), self._settings.idle_s)
+            # Not `wait_for`: before Python 3.12 it may swallow a cancellation, and stopping hangs.
+            async with asyncio.timeout(self._settings.idle_s):
+                await self._woken.wait()
         except TimeoutError:
             return
 
