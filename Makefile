@@ -3,7 +3,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 RUN := uv run --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-real demo bench clean
+.PHONY: help setup check test test-slow test-real demo bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ check: ## Format, lint, types, import directions (seconds)
 
 test: ## Unit and contract tests: no server, no network (under a minute)
 	$(RUN) pytest -n auto
+
+test-slow: ## Tests that play whole incidents, days and storms (about two minutes)
+	$(RUN) pytest -n auto --slow -m slow
 
 test-real: ## Tests against real servers on this machine (root, Debian packages)
 	$(RUN) pytest --real -m real

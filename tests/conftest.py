@@ -40,8 +40,28 @@ _OWN_VARIABLES = (
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
+_TESTS = Path(__file__).parent
+_SLOW = tuple(
+    _TESTS / part
+    for part in (
+        "workflow",
+        "test_guide.py",
+        "unit/cli/test_process.py",
+        "unit/system",
+        "unit/simulation/test_world.py",
+        "unit/analysis/test_correlation.py",
+    )
+)
+"""What plays whole incidents, days or storms: left out of the quick run, `--slow` adds it."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--real`."""
+    """Add `--real` and `--slow`."""
+    parser.addoption(
+        "--slow",
+        action="store_true",
+        help="also run the tests marked `slow`, which play whole incidents, days and storms",
+    )
     parser.addoption(
         "--real",
         action="store_true",
@@ -55,6 +75,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _REAL_FOLDER in item.path.parents:
             item.add_marker("real")
+        if any(place == item.path or place in item.path.parents for place in _SLOW):
+            item.add_marker("slow")
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="plays whole incidents: run with --slow"))
         if item.get_closest_marker("real") and not config.getoption("--real"):
             item.add_marker(pytest.mark.skip(reason="needs real servers: run with --real"))
 

@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +33,6 @@ def clean(text: object, limit: int = 400) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-@cache
 def console() -> "Console":
     """Return the terminal, with rich markup off so that text from outside is never markup."""
     from rich.console import Console
