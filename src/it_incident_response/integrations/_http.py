@@ -209,6 +209,14 @@ class HttpClient:
                 ) from None
             reason = self.replies.scrub(str(error)) or type(error).__name__
             raise self._unavailable(request, f"cannot be reached: {reason}") from None
+        except ssl.SSLError as error:
+            # A server that wants a client certificate says so only after TLS 1.3's handshake, while
+            # the reply is read; that error comes through httpx as it is.
+            raise ConnectorRejected(
+                self._connector,
+                self.replies.scrub(f"it broke off the encrypted connection: {error}"),
+                hint="if it asks for a client certificate, set cert_file and key_file",
+            ) from None
         except httpx.DecodingError as error:
             raise ConnectorReplyInvalid(
                 self._connector,
