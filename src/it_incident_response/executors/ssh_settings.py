@@ -26,7 +26,7 @@ class SshSettings(Value):
     """Standard output kept of one command; of standard error an eighth of it."""
     sudo: bool = True
     """Run changing commands by `sudo -n`; False if the user may make the changes itself."""
-    max_sessions: int = Field(default=8, ge=1, le=100)
+    max_sessions: int = Field(default=6, ge=1, le=100)
     """Commands at once on one connection; OpenSSH's `MaxSessions` allows 10 by default."""
     keepalive_s: float = Field(default=15.0, gt=0, le=3600)
     """A silent connection is asked this often, and given up after three unanswered times."""
