@@ -15,6 +15,7 @@ IncidentResponseError            has a message for a human; never carries a secr
 ├── RuleError                    a diagnostic rule is wrong; names file and line
 └── ActionError                  a change was not, or not safely, made
     ├── PolicyDenied             policy forbids it
+    │   └── PolicyDelayed            policy forbids it now: a freeze, a limit; allowed later
     ├── ApprovalRequired         nobody has approved exactly this plan
     ├── TargetUnknown            the host or service is not in the inventory
     ├── TargetLocked             another incident is acting on the target
@@ -114,6 +115,13 @@ class ActionError(IncidentResponseError):
 
 class PolicyDenied(ActionError):
     """Policy forbids the action."""
+
+
+class PolicyDelayed(PolicyDenied):
+    """Policy forbids the action for now, and will allow it by itself."""
+
+    retry_after_s: float = 60.0
+    """When to ask again."""
 
 
 class ApprovalRequired(ActionError):

@@ -102,6 +102,11 @@ class Incident(Value):
     assignee: str | None = None
     escalation: str | None = None
     """Why a human must take over; None while nothing is asked."""
+    halt: str | None = None
+    """Why nothing more may be done to any system: cancelled or taken over by a person, who is named.
+
+    Stops an action that runs, and refuses every further one, until it is diagnosed afresh.
+    """
     firing_alerts: int = 0
     total_alerts: int = 0
     is_flapping: bool = False
@@ -116,7 +121,7 @@ class Incident(Value):
         require_transition(self.status, status)
         changes: dict[str, object] = {"status": status, "updated_at": now}
         if status is IncidentStatus.INVESTIGATING:
-            changes["episode"] = self.episode + 1
+            changes |= {"episode": self.episode + 1, "halt": None}
         if status is IncidentStatus.RESOLVED:
             changes["resolved_at"] = now
         elif status is IncidentStatus.CLOSED:

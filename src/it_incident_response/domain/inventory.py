@@ -16,6 +16,8 @@ UnitName = Annotated[
         pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,250}\.(service|socket|timer|target|path)$"
     ),
 ]
+SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,62})$")]
+"""Part of a task queue's name."""
 _NEVER_BELOW = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr")
 """Folders of the operating system (FHS 3.0): nothing in them is ever litter."""
 
@@ -74,6 +76,8 @@ class HostEntry(Value):
     jump: str | None = None
     """Name of the inventory host to go through, if any."""
     environment: str = "production"
+    site: SiteName | None = None
+    """The network segment whose workers act on it; None: any worker can reach it."""
     aliases: tuple[str, ...] = ()
     """Other names in labels for it: addresses, `10.0.0.1:9100`..."""
     services: tuple[ServiceEntry, ...] = ()

@@ -146,10 +146,13 @@ class IncidentStore(Protocol):
         """Return the matching incidents, newest first."""
         ...
 
-    async def save_incident(self, incident: Incident, events: Events) -> Incident:
+    async def save_incident(
+        self, incident: Incident, events: Events, *, wake_at: UtcTime | None = None
+    ) -> Incident:
         """Store a changed incident whose `version` is the one read; returns it with the next.
 
-        Raises `Conflict` if it was changed meanwhile.
+        `wake_at` makes it due then, in the same transaction. Raises `Conflict` if it was changed
+        meanwhile.
         """
         ...
 
@@ -189,6 +192,10 @@ class WorkQueue(Protocol):
         """Make the incident due at `at`, or earlier if it is due earlier already."""
         ...
 
+    async def wake_open(self, at: UtcTime) -> int:
+        """Make every open incident due at `at`; returns how many: after the engine was lost."""
+        ...
+
     async def claim_due(
         self, now: UtcTime, *, worker: str, lease_s: float, limit: int
     ) -> Sequence[IncidentId]:
@@ -206,6 +213,36 @@ class WorkQueue(Protocol):
 
         If it was woken while it was leased, the earlier of the two times counts.
         """
+        ...
+
+
+class Lease(Value):
+    """Who has the one post of a name, and until when."""
+
+    name: str
+    holder: str
+    until: UtcTime
+    token: int
+    """Fencing token: larger with every change of holder."""
+    detail: str = ""
+    """What others must know of the holder, such as an address."""
+
+
+class Leases(Protocol):
+    """Posts of which there is only one among all processes of a database."""
+
+    async def hold_lease(
+        self, name: str, *, holder: str, now: UtcTime, until: UtcTime, detail: str = ""
+    ) -> Lease:
+        """Take the post if it is free or lapsed, or prolong one's own; returns who has it now."""
+        ...
+
+    async def drop_lease(self, name: str, *, holder: str) -> None:
+        """Give the post back; no error if another has it."""
+        ...
+
+    async def lease(self, name: str) -> Lease | None:
+        """Return who had the post last, lapsed or not; None if nobody or it was given back."""
         ...
 
 
@@ -237,6 +274,10 @@ class ApprovalStore(Protocol):
         """Return matching requests, newest first."""
         ...
 
+    async def overdue_approvals(self, now: UtcTime) -> Sequence[Approval]:
+        """Return pending requests whose `expires_at` has come, the longest overdue first."""
+        ...
+
     async def decide(
         self,
         approval: Approval,
@@ -246,7 +287,7 @@ class ApprovalStore(Protocol):
     ) -> None:
         """Replace a request whose status is `expected` by its decided form: compare-and-set.
 
-        Only a revocation expects another status than pending: `approved` becomes `voided`. Raises
+        In the same transaction the incident becomes due at `decided_at`. Only a revocation expects another status than pending: `approved` becomes `voided`. Raises
         `Conflict`, saying what was decided and by whom, if the status is another.
         """
         ...
@@ -363,7 +404,15 @@ class Retention(Protocol):
 
 
 class Store(
-    Inbox, IncidentStore, WorkQueue, ApprovalStore, Journal, AuditTrail, Retention, Protocol
+    Inbox,
+    IncidentStore,
+    WorkQueue,
+    Leases,
+    ApprovalStore,
+    Journal,
+    AuditTrail,
+    Retention,
+    Protocol,
 ):
     """The whole store, as one implementation offers it."""
 
