@@ -103,7 +103,7 @@ class Incident(Value):
     escalation: str | None = None
     """Why a human must take over; None while nothing is asked."""
     halt: str | None = None
-    """Why nothing more may be done to any system: cancelled or taken over by a person, who is named.
+    """Why nothing more may be done to any system: a person cancelled it, or took it over.
 
     Stops an action that runs, and refuses every further one, until it is diagnosed afresh.
     """

@@ -287,8 +287,9 @@ class ApprovalStore(Protocol):
     ) -> None:
         """Replace a request whose status is `expected` by its decided form: compare-and-set.
 
-        In the same transaction the incident becomes due at `decided_at`. Only a revocation expects another status than pending: `approved` becomes `voided`. Raises
-        `Conflict`, saying what was decided and by whom, if the status is another.
+        In the same transaction the incident becomes due at `decided_at`. Only a revocation expects
+        another status than pending: `approved` becomes `voided`. Raises `Conflict`, saying what was
+        decided and by whom, if the status is another.
         """
         ...
 
