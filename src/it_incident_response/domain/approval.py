@@ -17,6 +17,24 @@ class ApprovalStatus(StrEnum):
     """The plan changed, or the incident ended, before anybody decided or acted."""
 
 
+class NoticeKind(StrEnum):
+    """Why people were told again that a request waits."""
+
+    REMINDED = "reminded"
+    ESCALATED = "escalated"
+
+
+class Notice(Value):
+    """People were told again that a request still waits."""
+
+    kind: NoticeKind
+    number: int
+    """Which one of its kind, from 1; those before it that nobody sent in time are left out."""
+    at: UtcTime
+    to: str | None = None
+    """Whom it was escalated to; None for a reminder: whoever may decide."""
+
+
 class Approval(Value):
     """A request to run one plan, and the decision on it."""
 
@@ -33,3 +51,5 @@ class Approval(Value):
     decided_via: str | None = None
     """cli, policy, facade..."""
     reason: str | None = None
+    notices: tuple[Notice, ...] = ()
+    """Reminders and escalations so far, oldest first."""

@@ -12,17 +12,39 @@ from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.approval import Approval, ApprovalStatus
 from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.diagnosis import Diagnosis
-from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.evidence import Evidence
-from it_incident_response.domain.execution import Execution, StepState
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.incident import AlertLink, Incident, IncidentStatus
 from it_incident_response.domain.model import UtcTime, Value
 from it_incident_response.domain.plan import Plan
 from it_incident_response.domain.severity import Severity
-from it_incident_response.domain.verification import Verification
+from it_incident_response.ports.audit import AuditTrail, ChainReport, Events
+from it_incident_response.ports.journal import Journal, TargetLock
+from it_incident_response.ports.work import Lease, Leases, WaitingWork, WorkQueue
 
-Events = Sequence[AuditEvent]
+__all__ = [
+    "ApprovalStore",
+    "AuditTrail",
+    "ChainReport",
+    "Events",
+    "Inbox",
+    "InboxItem",
+    "IncidentFilter",
+    "IncidentStore",
+    "IngestOutcome",
+    "Ingestion",
+    "Journal",
+    "KnownAlert",
+    "Lease",
+    "Leases",
+    "PruneReport",
+    "RejectedItem",
+    "Retention",
+    "Store",
+    "TargetLock",
+    "WaitingWork",
+    "WorkQueue",
+]
 
 
 class InboxItem(Value):
@@ -59,6 +81,10 @@ class Inbox(Protocol):
 
     async def inbox_depth(self) -> int:
         """Return how many bodies wait."""
+        ...
+
+    async def inbox_since(self) -> UtcTime | None:
+        """Return when the body that waits longest was received; None if none waits."""
         ...
 
     async def rejected_items(self, limit: int = 100) -> Sequence[RejectedItem]:
@@ -156,8 +182,13 @@ class IncidentStore(Protocol):
         """
         ...
 
-    async def create_incident(self, incident: Incident, events: Events) -> Incident:
-        """Store an incident made by hand; its `key` is replaced by the next free one."""
+    async def create_incident(
+        self, incident: Incident, events: Events, *, wake_at: UtcTime | None = None
+    ) -> Incident:
+        """Store an incident made by hand; its `key` is replaced by the next free one.
+
+        `wake_at` makes it due then, in the same transaction.
+        """
         ...
 
     async def alerts_of(self, incident_id: IncidentId) -> Sequence[tuple[AlertLink, Alert]]:
@@ -182,67 +213,6 @@ class IncidentStore(Protocol):
 
     async def diagnoses_of(self, incident_id: IncidentId) -> Sequence[Diagnosis]:
         """Return all diagnoses of an incident, oldest first."""
-        ...
-
-
-class WorkQueue(Protocol):
-    """Which incidents are due, and who has them: by lease, so that a dead worker's come back."""
-
-    async def wake(self, incident_id: IncidentId, at: UtcTime) -> None:
-        """Make the incident due at `at`, or earlier if it is due earlier already."""
-        ...
-
-    async def wake_open(self, at: UtcTime) -> int:
-        """Make every open incident due at `at`; returns how many: after the engine was lost."""
-        ...
-
-    async def claim_due(
-        self, now: UtcTime, *, worker: str, lease_s: float, limit: int
-    ) -> Sequence[IncidentId]:
-        """Lease due incidents that no living worker has, the longest waiting first."""
-        ...
-
-    async def renew(self, incident_id: IncidentId, *, worker: str, until: UtcTime) -> bool:
-        """Prolong the lease; False if another worker has it now."""
-        ...
-
-    async def release(
-        self, incident_id: IncidentId, *, worker: str, due_again_at: UtcTime | None
-    ) -> None:
-        """Give the lease back; the incident is due again at `due_again_at`.
-
-        If it was woken while it was leased, the earlier of the two times counts.
-        """
-        ...
-
-
-class Lease(Value):
-    """Who has the one post of a name, and until when."""
-
-    name: str
-    holder: str
-    until: UtcTime
-    token: int
-    """Fencing token: larger with every change of holder."""
-    detail: str = ""
-    """What others must know of the holder, such as an address."""
-
-
-class Leases(Protocol):
-    """Posts of which there is only one among all processes of a database."""
-
-    async def hold_lease(
-        self, name: str, *, holder: str, now: UtcTime, until: UtcTime, detail: str = ""
-    ) -> Lease:
-        """Take the post if it is free or lapsed, or prolong one's own; returns who has it now."""
-        ...
-
-    async def drop_lease(self, name: str, *, holder: str) -> None:
-        """Give the post back; no error if another has it."""
-        ...
-
-    async def lease(self, name: str) -> Lease | None:
-        """Return who had the post last, lapsed or not; None if nobody or it was given back."""
         ...
 
 
@@ -293,79 +263,13 @@ class ApprovalStore(Protocol):
         """
         ...
 
+    async def note_on_approval(
+        self, approval: Approval, events: Events, *, expected: Approval
+    ) -> None:
+        """Replace a request that still is what `expected` says, for what decides nothing.
 
-class Journal(Protocol):
-    """The action journal and the locks on targets: why nothing runs twice."""
-
-    async def intend(self, execution: Execution, events: Events) -> None:
-        """Record the intention; raises `Conflict` if the key exists."""
-        ...
-
-    async def advance(self, execution: Execution, expected: StepState, events: Events) -> None:
-        """Replace a row whose state is `expected`; raises `Conflict` if it is another."""
-        ...
-
-    async def executions_of(self, incident_id: IncidentId) -> Sequence[Execution]:
-        """Return the incident's rows, oldest first."""
-        ...
-
-    async def executions(
-        self, *, states: Sequence[StepState] = (), since: UtcTime | None = None
-    ) -> Sequence[Execution]:
-        """Return rows of all incidents in these states, begun after `since`, oldest first."""
-        ...
-
-    async def lock_target(
-        self, target: Entity, *, holder: str, now: UtcTime, until: UtcTime
-    ) -> int:
-        """Lock a target and return the fencing token, larger than any before.
-
-        The same holder may lock it again. Raises `TargetLocked`, naming the holder.
+        Only `notices` may differ. Raises `Conflict` if it was decided or noted on meanwhile.
         """
-        ...
-
-    async def unlock_target(self, target: Entity, *, holder: str) -> None:
-        """Give the lock back; no error if it is not held."""
-        ...
-
-    async def locked_targets(self, now: UtcTime) -> Mapping[str, str]:
-        """Return locked targets (as text) and their holders."""
-        ...
-
-    async def add_verification(self, verification: Verification, events: Events) -> None:
-        """Store a verification."""
-        ...
-
-    async def verifications_of(self, incident_id: IncidentId) -> Sequence[Verification]:
-        """Return all verifications of an incident, oldest first."""
-        ...
-
-
-class ChainReport(Value):
-    """The result of checking the audit chain."""
-
-    events: int
-    is_intact: bool
-    broken_at: int | None = None
-    """Sequence of the first event that does not fit."""
-    reason: str | None = None
-
-
-class AuditTrail(Protocol):
-    """The append-only, hash-chained record."""
-
-    async def append(self, events: Events) -> None:
-        """Append events."""
-        ...
-
-    async def events(
-        self, *, incident_id: str | None = None, after: int = 0, limit: int = 1000
-    ) -> Sequence[AuditEvent]:
-        """Return events in order, from the one after sequence `after`."""
-        ...
-
-    async def verify_chain(self) -> ChainReport:
-        """Recompute every hash."""
         ...
 
 
