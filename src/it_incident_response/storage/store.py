@@ -9,6 +9,7 @@ from it_incident_response.storage.audit_chain import AuditPart
 from it_incident_response.storage.inbox import InboxPart
 from it_incident_response.storage.incidents import IncidentPart
 from it_incident_response.storage.journal import JournalPart
+from it_incident_response.storage.overview import OverviewPart
 from it_incident_response.storage.retention import RetentionPart
 from it_incident_response.storage.schema import migrate
 from it_incident_response.storage.tables import metadata
@@ -18,7 +19,14 @@ _NOT_COUNTED = {"counters", "audit_head"}
 
 
 class SqlStore(
-    InboxPart, IncidentPart, WorkPart, ApprovalPart, JournalPart, AuditPart, RetentionPart
+    InboxPart,
+    IncidentPart,
+    WorkPart,
+    ApprovalPart,
+    JournalPart,
+    AuditPart,
+    RetentionPart,
+    OverviewPart,
 ):
     """The store; may be used by any number of tasks of one event loop at once."""
 
