@@ -134,9 +134,9 @@ class Gatherer:
 
     def _scope(self, incident: Incident, alerts: Sequence[Alert]) -> "Scope":
         now = self._clock.now()
-        began = min(
-            [alert.starts_at for alert in alerts if alert.is_firing] or [incident.opened_at]
-        )
+        # Not after now, whatever the clock says that stamped them: a window has its start first.
+        starts = [alert.starts_at for alert in alerts if alert.is_firing] or [incident.opened_at]
+        began = min(*starts, now)
         start = began - timedelta(seconds=self._settings.window_s)
         named = [
             e for name in incident.affected_systems for e in self._sources.inventory.named(name)

@@ -31,6 +31,7 @@ from it_incident_response.ports import (
     MetricRequest,
     MetricSource,
 )
+from it_incident_response.ports.clock import Stopwatch
 
 ALERTS_READ = 50
 """Conditions evaluated in one poll: an incident of a storm has thousands of alerts of one cause."""
@@ -72,17 +73,20 @@ class Verifier:
         *,
         plan_id: str,
     ) -> Verification:
-        """Poll until every check has held for the soak time, or the time limit has passed."""
+        """Poll until every check has held for the soak time, or the time limit has passed.
+
+        Both are counted, not read off the clock: a clock set forward proves no recovery.
+        """
         started = self._clock.now()
-        held_since: datetime | None = None
+        watched = Stopwatch(self._clock)
+        held: Stopwatch | None = None
         while True:
             readings = await self._read(incident_id, checks)
-            now = self._clock.now()
-            held_since = (held_since or now) if _all_hold(readings) else None
-            is_soaked = held_since and (now - held_since).total_seconds() >= self._settings.soak_s
-            is_late = (now - started).total_seconds() >= self._settings.timeout_s
+            held = (held or Stopwatch(self._clock)) if _all_hold(readings) else None
+            is_soaked = held is not None and held.elapsed_s >= self._settings.soak_s
+            is_late = watched.elapsed_s >= self._settings.timeout_s
             if is_soaked or is_late:
-                return self._conclude(incident_id, plan_id, started, readings, bool(is_soaked))
+                return self._conclude(incident_id, plan_id, started, readings, is_soaked)
             await self._clock.sleep(self._settings.poll_s)
 
     def _conclude(

@@ -1,7 +1,7 @@
 """The Protocols between the core and the world: the core sees these, never an adapter."""
 
 from it_incident_response.ports.acting import Executor, FleetHistory, Outcome, Preview, Probe
-from it_incident_response.ports.clock import Clock, SystemClock, utc
+from it_incident_response.ports.clock import Clock, SteadyClock, Stopwatch, SystemClock, utc
 from it_incident_response.ports.sources import (
     AlertSource,
     ChangeSource,
@@ -37,6 +37,8 @@ from it_incident_response.ports.store import (
     RejectedItem,
     Retention,
     Store,
+    TargetLock,
+    WaitingWork,
     WorkQueue,
 )
 
@@ -78,8 +80,12 @@ __all__ = [
     "Retention",
     "Silence",
     "Silencer",
+    "SteadyClock",
+    "Stopwatch",
     "Store",
     "SystemClock",
+    "TargetLock",
+    "WaitingWork",
     "WorkQueue",
     "utc",
 ]

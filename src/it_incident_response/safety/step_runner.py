@@ -16,6 +16,7 @@ from it_incident_response.errors import (
     TargetUnknown,
 )
 from it_incident_response.ports import Clock, Executor, Outcome, Probe
+from it_incident_response.ports.clock import Stopwatch
 from it_incident_response.safety.events import action_event
 from it_incident_response.safety.gate_task import GateTask
 from it_incident_response.safety.judge import INTENT_LIFETIME, SafetyStore
@@ -83,18 +84,17 @@ class StepRunner:
     async def recover(self, row: Execution, action: Action, executor: Executor) -> Execution:
         """Find out how a started step ended, without running anything.
 
-        What has not visibly taken effect is looked at until the action's time is over: it may
-        still be going on.
+        What has not visibly taken effect is looked at for as long as the action may take: it may
+        still be going on. That time is counted from the first look, since how long ago it was
+        begun is not known where the clock may have been set meanwhile.
         """
-        deadline = (row.started_at or row.intended_at) + timedelta(seconds=patience_s(action))
-        looks_left = int(patience_s(action) / PROBE_PAUSE_S) + 1
+        looked = Stopwatch(self._clock)
         while True:
             try:
                 probe = await executor.probe(action, before=row.before)
             except (ConnectorError, TargetUnknown) as error:
                 probe = Probe(took_effect=None, detail=f"it cannot be looked at: {error.message}")
-            looks_left -= 1
-            if probe.took_effect or looks_left <= 0 or self._clock.now() >= deadline:
+            if probe.took_effect or looked.elapsed_s >= patience_s(action):
                 return await self.record_found(row, probe)
             await self._clock.sleep(PROBE_PAUSE_S)
 
