@@ -223,11 +223,41 @@ class DiagnosisSettings(Section):
     """Folders of further YAML rules, beside the shipped ones."""
 
 
+class Escalation(Section):
+    """Whom else to tell while a plan waits."""
+
+    after_s: Duration = Field(alias="after", gt=0)
+    """Since the plan was asked about."""
+    to: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
 class ApprovalSettings(Section):
     """Waiting for a human."""
 
     timeout_s: Duration = Field(default=3600.0, alias="timeout", gt=0)
     """After it the plan counts as denied."""
+    reminders: Annotated[tuple[Duration, ...], Field(max_length=20)] = (900.0, 2700.0)
+    """Seconds after the question at which people are told again; ascending, before `timeout`."""
+    escalate: Annotated[tuple[Escalation, ...], Field(max_length=20)] = ()
+    """Whom to tell besides, and when; ascending, before `timeout`."""
+
+    @property
+    def reminders_in_time(self) -> tuple[float, ...]:
+        """The reminders before `timeout`: the default ones may lie behind a short one."""
+        return tuple(after_s for after_s in self.reminders if after_s < self.timeout_s)
+
+    @model_validator(mode="after")
+    def _told_in_time(self) -> Self:
+        escalations = tuple(step.after_s for step in self.escalate)
+        given = self.reminders if "reminders" in self.model_fields_set else ()
+        for name, times in (("reminders", given), ("escalate", escalations)):
+            if list(times) != sorted(set(times)):
+                raise ValueError(f"{name} must be in ascending order, each time once")
+            if times and not 0 < times[0] <= times[-1] < self.timeout_s:
+                raise ValueError(
+                    f"{name} must lie between 0 and timeout: afterwards the plan is denied"
+                )
+        return self
 
 
 class VerificationSettings(Section):
