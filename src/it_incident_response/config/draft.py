@@ -19,6 +19,7 @@ _PRIVATE_KEYS = (
     "infrastructure.monitoring.prometheus.tls_config.key_file",
     "infrastructure.monitoring.alertmanager.tls_config.key_file",
     "server.tls.key_file",
+    "temporal.tls.key_file",
 )
 
 

@@ -7,8 +7,10 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from it_incident_response.config import connections as c
 from it_incident_response.config.connections import Section
+from it_incident_response.config.temporal import Temporal
 from it_incident_response.config.units import Duration, Size
 from it_incident_response.domain.inventory import Inventory
+from it_incident_response.workflow.engine.settings import EngineSettings
 
 
 class Monitoring(Section):
@@ -317,6 +319,12 @@ class Settings(Section):
     """YAML file; None: the shipped policy."""
     simulation: SimulationSettings = SimulationSettings()
     polling: PollingSettings = PollingSettings()
+    temporal: Temporal = Temporal()
+
+    @property
+    def engine(self) -> EngineSettings:
+        """How the durable engine is reached."""
+        return self.temporal.engine(self.data_dir)
 
     @property
     def prometheus(self) -> c.Prometheus:

@@ -1,6 +1,7 @@
 """`iir config`: what people and programs see, and the exit codes they can rely on."""
 
 import asyncio
+import base64
 import json
 import re
 import threading
@@ -187,7 +188,7 @@ def test_every_line_of_the_starter_file_is_right_once_uncommented():
     lines = Path("starter.yaml").read_text().splitlines()
     settings = [line[2:] for line in lines if re.match(r"# ( *)(- |[a-z_]+:( |$)|X-)", line)]
     text = "\n".join(settings)
-    assert len(yaml.safe_load(text)) == 16
+    assert len(yaml.safe_load(text)) == 17
     private = Path("private")
     private.write_text("x")
     private.chmod(0o600)
@@ -195,6 +196,7 @@ def test_every_line_of_the_starter_file_is_right_once_uncommented():
         "HOME": "/nobody",
         "SSH_KEY_PATH": str(private),
         "IIR__SERVER__TLS__KEY_FILE": str(private),
+        "IIR_PAYLOAD_KEYS": base64.b64encode(bytes(range(32))).decode(),
     }
     for name in re.findall(r"\$\{([A-Z_]+)\}", text):
         environ.setdefault(name, "x")

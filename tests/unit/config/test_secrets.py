@@ -1,5 +1,6 @@
 """Secrets: read from private files only, and shown nowhere."""
 
+import base64
 import json
 
 import pytest
@@ -10,6 +11,8 @@ from it_incident_response.config.display import MASK, mask_url, shown_settings
 from it_incident_response.config.schema import schema
 
 SECRET = "s3cr3t-7d1f"
+KEY = base64.b64encode(bytes(range(100, 132))).decode()
+"""An encryption key has to look like one."""
 TOKEN_FILE = """
 ports: {alerts: prometheus}
 infrastructure:
@@ -103,6 +106,8 @@ def all_secrets():
         for key, leaf in schema().leaves.items()
         if leaf.is_secret
     }
+    overrides["temporal.encryption_keys"] = KEY
+    overrides["temporal.address"] = "temporal.example.com:7233"
     overrides["store.url"] = f"postgresql://iir:{SECRET}@db/iir?password={SECRET}"
     for key in list(overrides):
         section, _, name = key.rpartition(".")
@@ -123,6 +128,9 @@ def test_no_secret_is_shown_anywhere(loaded):
         json.dumps(shown) + repr(config) + str(config.settings) + config.settings.model_dump_json()
     )
     assert SECRET not in text
+    assert KEY not in text
+    assert SECRET not in repr(config.settings.engine)
+    assert KEY not in repr(config.settings.engine)
     assert {"ticketing.jira.token", "server.basic_auth.password"} <= {
         row.key for row in shown if row.value == MASK
     }

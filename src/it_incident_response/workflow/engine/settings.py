@@ -14,7 +14,7 @@ KEY_BYTES = 32
 _DISTINCT_BYTES_MIN = 16
 """32 random bytes have about 30 distinct ones; fewer than 16 comes by chance once in 10^14."""
 _KEYS_MAX = 20
-_QUEUE_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}")
+QUEUE_PREFIX = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$"
 HOW_TO_MAKE_A_KEY = "make one with: openssl rand -base64 32"
 
 
@@ -63,7 +63,7 @@ class EngineSettings(Value):
     api_key: SecretStr | None = None
     encryption_keys: tuple[SecretStr, ...] = Field(default=(), max_length=_KEYS_MAX)
     """Of payloads: the first encrypts, each of them decrypts; base64 of 32 random bytes."""
-    queue_prefix: str = Field(default="iir", pattern=f"^{_QUEUE_PREFIX.pattern}$")
+    queue_prefix: str = Field(default="iir", pattern=QUEUE_PREFIX)
     """Task queues' names begin with it."""
     folder: Path = Path("engine")
     """Of the embedded server: its database, its lock and what we note about it."""
