@@ -9,6 +9,8 @@ from it_incident_response.domain.alert import Alert
 from it_incident_response.ports.store import KnownAlert
 
 CHANGES_MAX = 20
+CLOCKS_APART = timedelta(minutes=10)
+"""How far apart the clocks of two receivers may be without one of them being plainly wrong."""
 
 
 class Report(Enum):
@@ -45,9 +47,11 @@ def _judge_firing(stored: Alert, reported: Alert, settings: CorrelationSettings)
         return Report.LATE
     if reported.starts_at > stored.starts_at:
         return Report.FIRED_AGAIN
-    ended = stored.ends_at or stored.received_at
-    is_late = reported.received_at - ended <= timedelta(seconds=settings.late_delivery_s)
-    return Report.LATE if is_late else Report.FIRED_AGAIN
+    # By our clock, not the sender's, which may be wrong; only one of ours that was set back, or is
+    # far behind another receiver's, can have taken this in so long before what it follows.
+    waited = reported.received_at - stored.received_at
+    late = timedelta(seconds=settings.late_delivery_s)
+    return Report.LATE if -CLOCKS_APART <= waited <= late else Report.FIRED_AGAIN
 
 
 def with_change(known: KnownAlert, reported: Alert) -> tuple[datetime, ...]:

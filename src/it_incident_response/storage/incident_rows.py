@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.ids import parse_incident_key
@@ -130,8 +130,12 @@ def filtered(database: Database, which: IncidentFilter) -> Select[str]:
     if which.assignee is not None:
         query = query.where(incidents.c.assignee == key_text(which.assignee))
     if which.before is not None:
-        query = query.where(incidents.c.id < key_text(which.before))
+        # By number: ids begin with a time, and the clock may have been set back since.
+        known = select(incidents.c.number).where(incidents.c.id == key_text(which.before))
+        number = known.scalar_subquery()
+        is_gone = and_(number.is_(None), incidents.c.id < key_text(which.before))
+        query = query.where(or_(incidents.c.number < number, is_gone))
     if which.text:
         needle = key_text(which.text.casefold())
         query = query.where(database.contains(incidents.c.search_text, needle))
-    return query.order_by(incidents.c.id.desc()).limit(which.limit)
+    return query.order_by(incidents.c.number.desc()).limit(which.limit)

@@ -98,7 +98,12 @@ async def remove_incidents(connection: AsyncConnection, batch: list[Victim]) -> 
         incident_alerts.c.fingerprint == alerts.c.fingerprint,
         incident_alerts.c.incident_id.not_in(going),
     )
-    latest = select(func.max(incident_alerts.c.incident_id)).where(elsewhere).scalar_subquery()
+    newest_first = (
+        select(incidents.c.id)
+        .where(incidents.c.id == incident_alerts.c.incident_id, elsewhere)
+        .order_by(incidents.c.number.desc())
+    )
+    latest = newest_first.limit(1).correlate(alerts).scalar_subquery()
     moved = update(alerts).where(alerts.c.incident_id.in_(going), exists().where(elsewhere))
     await connection.execute(moved.values(incident_id=latest))
     await connection.execute(delete(incidents).where(incidents.c.id.in_(going)))
