@@ -85,11 +85,22 @@ async def hang(store: Store, _number: int) -> None:
         await asyncio.Event().wait()
 
 
+async def hold(store: Store, number: int) -> None:
+    """Want the one post a hundred times, each time a second later; says each token it got."""
+    for second in range(100):
+        lease = await store.hold_lease(
+            "engine", holder=str(number), now=make.after(second), until=make.after(second + 0.5)
+        )
+        if lease.holder == str(number):
+            _say(str(lease.token))
+
+
 ROLES: dict[str, Callable[[Store, int], Awaitable[None]]] = {
     "ingest": ingest,
     "decide": decide,
     "append": append,
     "hang": hang,
+    "hold": hold,
 }
 
 

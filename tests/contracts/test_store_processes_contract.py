@@ -162,3 +162,16 @@ async def test_appends_of_several_processes_make_one_chain(store: SqlStore, star
     assert len(set(kinds)) == 300
     assert all(kinds[n].rpartition(".")[0] == kinds[n + 1].rpartition(".")[0]
                for n in range(0, 300, 2))  # fmt: skip
+
+
+async def test_of_processes_that_want_one_post_no_two_get_the_same_token(
+    store: SqlStore, start: Start
+) -> None:
+    processes = [start("hold", number) for number in range(4)]
+    _go(processes)
+    tokens = [set(output.split()) for output in _finish(processes)]
+    every = sorted(int(token) for own in tokens for token in own)
+    assert every == list(range(1, len(every) + 1)), "each token once, none left out"
+    last = await store.lease("engine")
+    assert last is not None
+    assert last.token == every[-1]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,7 @@ from it_incident_response.storage.encoding import dump, key_text, load
 from it_incident_response.storage.owned import owned_by, owned_row
 from it_incident_response.storage.part import StorePart
 from it_incident_response.storage.tables import approvals, plans
+from it_incident_response.storage.work_queue import wake_all
 
 _ID_START = re.compile(r"[0-9a-f-]{8,36}")
 
@@ -29,7 +31,9 @@ class ApprovalPart(StorePart):
             await _void_pending(connection, plan)
             await connection.execute(insert(plans), [owned_row(plan)])
             if approval is not None:
-                row = owned_row(approval, status=approval.status.value)
+                row = owned_row(
+                    approval, status=approval.status.value, expires_at=approval.expires_at
+                )
                 await connection.execute(insert(approvals), [row])
             await append_events(connection, self._database, events)
 
@@ -73,6 +77,15 @@ class ApprovalPart(StorePart):
         async with self._database.read() as connection:
             return [load(Approval, body) for body in (await connection.scalars(query)).all()]
 
+    async def overdue_approvals(self, now: datetime) -> list[Approval]:
+        """Return pending requests whose `expires_at` has come, the longest overdue first."""
+        query = select(approvals.c.body).where(
+            approvals.c.status == ApprovalStatus.PENDING.value, approvals.c.expires_at <= now
+        )
+        query = query.order_by(approvals.c.expires_at, approvals.c.position)
+        async with self._database.read() as connection:
+            return [load(Approval, body) for body in (await connection.scalars(query)).all()]
+
     async def decide(
         self,
         approval: Approval,
@@ -82,6 +95,7 @@ class ApprovalPart(StorePart):
     ) -> None:
         """Replace a request whose status is `expected` by its decided form: compare-and-set.
 
+        In the same transaction the incident becomes due at `decided_at`, or now if it has none.
         Raises `Conflict` if the status is another, or if the decision is on another plan than the
         request; `NotFound` if there is no such request.
         """
@@ -93,6 +107,8 @@ class ApprovalPart(StorePart):
                 raise NotFound(f"there is no approval {approval.id[:50]!r}")
             _require_decidable(load(Approval, body), approval, expected)
             await _replace(connection, approval)
+            due = approval.decided_at or self._clock.now()
+            await wake_all(connection, self._database, [approval.incident_id], due)
             await append_events(connection, self._database, events)
 
 
@@ -118,7 +134,12 @@ async def _void_pending(connection: AsyncConnection, plan: Plan) -> None:
 
 async def _replace(connection: AsyncConnection, approval: Approval) -> None:
     row = update(approvals).where(approvals.c.id == key_text(approval.id))
-    await connection.execute(row.values(status=approval.status.value, body=dump(approval)))
+    values = {
+        "status": approval.status.value,
+        "expires_at": approval.expires_at,
+        "body": dump(approval),
+    }
+    await connection.execute(row.values(values))
 
 
 def _require_decidable(stored: Approval, decided: Approval, expected: ApprovalStatus) -> None:

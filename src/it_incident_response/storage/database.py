@@ -1,7 +1,7 @@
 """What the repositories need of a database, whichever it is: transactions and the incident lock."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from sqlalchemy import ColumnElement, Row, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.elements import KeyedColumnElement
 
 from it_incident_response.errors import StoreUnavailable
 from it_incident_response.storage.tables import inbox
@@ -21,6 +23,9 @@ AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 InsertT = TypeVar("InsertT", sqlite.Insert, postgresql.Insert)
 Rows = Sequence[Mapping[str, Any]]
 """Rows to be written, by column; all have the same columns."""
+Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
+Where = Callable[[Columns], ColumnElement[bool]]
+"""Which existing rows are replaced, given the columns of the row that was to be inserted."""
 Transaction = AbstractAsyncContextManager[AsyncConnection]
 
 
@@ -88,13 +93,29 @@ class Database(ABC):
 
     @abstractmethod
     async def upsert(
-        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        rows: Rows,
+        replaced: Sequence[str],
+        where: "Where | None" = None,
     ) -> None:
         """Insert rows; where one with that primary key exists, replace its `replaced` columns.
 
-        With nothing to replace, the existing row stays. No two of the rows may have the same
-        primary key.
+        With nothing to replace, or where `where` does not hold, the existing row stays. No two of
+        the rows may have the same primary key.
         """
+
+    @abstractmethod
+    async def upsert_from(
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        query: "Select[*tuple[Any, ...]]",
+        replaced: Sequence[str],
+        where: "Where | None" = None,
+    ) -> None:
+        """Do the same with the rows of a query, which gives every column of the same name."""
 
     @abstractmethod
     async def replace(
@@ -149,11 +170,14 @@ async def rows_in(
     return found
 
 
-def or_replace(statement: InsertT, table: Table, replaced: Sequence[str]) -> InsertT:
+def or_replace(
+    statement: InsertT, table: Table, replaced: Sequence[str], where: Where | None = None
+) -> InsertT:
     """Let an INSERT replace these columns of a row that exists, or leave it if there are none."""
     if not replaced:
         return statement.on_conflict_do_nothing()
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={name: statement.excluded[name] for name in replaced},
+        where=None if where is None else where(statement.excluded),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -25,6 +26,7 @@ from it_incident_response.storage.ingestion import SqlIngestion
 from it_incident_response.storage.owned import owned_by, owned_row
 from it_incident_response.storage.part import StorePart
 from it_incident_response.storage.tables import alerts, incident_alerts
+from it_incident_response.storage.work_queue import wake_all
 
 
 class IncidentPart(StorePart):
@@ -52,20 +54,34 @@ class IncidentPart(StorePart):
             bodies = await connection.scalars(incident_rows.filtered(self._database, which))
             return [load(Incident, body) for body in bodies.all()]
 
-    async def save_incident(self, incident: Incident, events: Events) -> Incident:
-        """Store a changed incident whose `version` is the one read; returns it with the next."""
+    async def save_incident(
+        self, incident: Incident, events: Events, *, wake_at: datetime | None = None
+    ) -> Incident:
+        """Store a changed incident whose `version` is the one read; returns it with the next.
+
+        `wake_at` makes it due then, in the same transaction.
+        """
         async with self._database.changing_incidents() as connection:
             saved = await incident_rows.replace_incident(connection, incident)
+            if wake_at is not None:
+                await wake_all(connection, self._database, [incident.id], wake_at)
             await append_events(connection, self._database, events)
         return saved
 
-    async def create_incident(self, incident: Incident, events: Events) -> Incident:
-        """Store an incident made by hand; its `key` is replaced by the next free one."""
+    async def create_incident(
+        self, incident: Incident, events: Events, *, wake_at: datetime | None = None
+    ) -> Incident:
+        """Store an incident made by hand; its `key` is replaced by the next free one.
+
+        `wake_at` makes it due then, in the same transaction.
+        """
         async with self._database.changing_incidents() as connection:
             number = await incident_rows.last_number(connection) + 1
             created = incident.model_copy(update={"key": incident_key(number)})
             await incident_rows.insert_incidents(connection, self._database, [created])
             await incident_rows.set_last_number(connection, number)
+            if wake_at is not None:
+                await wake_all(connection, self._database, [created.id], wake_at)
             await append_events(connection, self._database, events)
         return created
 

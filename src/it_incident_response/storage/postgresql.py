@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     LargeBinary,
+    Select,
     Table,
     Text,
     cast,
@@ -29,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.types import TypeEngine
 
 from it_incident_response.errors import ConfigError
-from it_incident_response.storage.database import Database, Exclusive, Rows, or_replace
+from it_incident_response.storage.database import Database, Exclusive, Rows, Where, or_replace
 from it_incident_response.storage.failures import translated
 from it_incident_response.storage.tables import metadata, microseconds
 
@@ -146,13 +147,30 @@ class PostgresqlDatabase(Database):
             await connection.execute(_insert(table, rows))
 
     async def upsert(
-        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        rows: Rows,
+        replaced: Sequence[str],
+        where: Where | None = None,
     ) -> None:
         """Insert or replace all rows by one statement."""
         if rows:
-            statement = _insert(table, rows)
-            upsert = or_replace(statement, table, replaced)
+            upsert = or_replace(_insert(table, rows), table, replaced, where)
             await connection.execute(upsert)
+
+    async def upsert_from(
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        query: "Select[*tuple[Any, ...]]",
+        replaced: Sequence[str],
+        where: Where | None = None,
+    ) -> None:
+        """Insert or replace by one statement."""
+        names = [column.name for column in query.selected_columns]
+        statement = postgresql.insert(table).from_select(names, query)
+        await connection.execute(or_replace(statement, table, replaced, where))
 
     async def replace(
         self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]

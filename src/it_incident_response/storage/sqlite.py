@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     LargeBinary,
+    Select,
     Table,
     bindparam,
     cast,
@@ -25,7 +26,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from it_incident_response.errors import ConfigError, StoreUnavailable
-from it_incident_response.storage.database import Database, Exclusive, Rows, Transaction, or_replace
+from it_incident_response.storage.database import (
+    Database,
+    Exclusive,
+    Rows,
+    Transaction,
+    Where,
+    or_replace,
+)
 from it_incident_response.storage.failures import translated, unavailable
 from it_incident_response.storage.file_identity import FileIdentity
 from it_incident_response.storage.file_lock import FileLock
@@ -156,13 +164,30 @@ class SqliteDatabase(Database):
             await connection.execute(sqlite.insert(table), list(rows))
 
     async def upsert(
-        self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        rows: Rows,
+        replaced: Sequence[str],
+        where: Where | None = None,
     ) -> None:
         """Insert or replace row by row."""
         if rows:
-            statement = sqlite.insert(table)
-            upsert = or_replace(statement, table, replaced)
+            upsert = or_replace(sqlite.insert(table), table, replaced, where)
             await connection.execute(upsert, list(rows))
+
+    async def upsert_from(
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        query: "Select[*tuple[Any, ...]]",
+        replaced: Sequence[str],
+        where: Where | None = None,
+    ) -> None:
+        """Insert or replace by one statement."""
+        names = [column.name for column in query.selected_columns]
+        statement = sqlite.insert(table).from_select(names, query)
+        await connection.execute(or_replace(statement, table, replaced, where))
 
     async def replace(
         self, connection: AsyncConnection, table: Table, rows: Rows, replaced: Sequence[str]

@@ -9,6 +9,7 @@ from it_incident_response.storage.audit_chain import AuditPart
 from it_incident_response.storage.inbox import InboxPart
 from it_incident_response.storage.incidents import IncidentPart
 from it_incident_response.storage.journal import JournalPart
+from it_incident_response.storage.leases import LeasePart
 from it_incident_response.storage.overview import OverviewPart
 from it_incident_response.storage.retention import RetentionPart
 from it_incident_response.storage.schema import migrate
@@ -22,6 +23,7 @@ class SqlStore(
     InboxPart,
     IncidentPart,
     WorkPart,
+    LeasePart,
     ApprovalPart,
     JournalPart,
     AuditPart,

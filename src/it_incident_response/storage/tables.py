@@ -139,7 +139,12 @@ evidence = _owned("evidence", Column("observed_at", Moment, nullable=False))
 diagnoses = _owned("diagnoses", Column("made_at", Moment, nullable=False))
 plans = _owned("plans")
 verifications = _owned("verifications")
-approvals = _owned("approvals", Column("status", Name, nullable=False, index=True))
+approvals = _owned(
+    "approvals",
+    Column("status", Name, nullable=False, index=True),
+    Column("expires_at", Moment),
+)
+Index("ix_approvals_status_expires_at", approvals.c.status, approvals.c.expires_at)
 executions = _owned(
     "executions",
     Column("key", Name, nullable=False, unique=True),
@@ -161,11 +166,23 @@ work = Table(
     "work",
     metadata,
     Column("incident_id", Name, ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
-    Column("due_at", Moment, index=True),
+    Column("due_at", Moment),
     Column("worker", Name),
     Column("leased_until", Moment, index=True),
+    Index("ix_work_due_at_incident_id", "due_at", "incident_id"),
 )
 """`due_at` is empty while a worker has the incident, unless it was woken meanwhile."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("holder", Name),
+    Column("until", Moment, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+"""One row a post, kept when it is given back (no holder), so that its token only ever rises."""
 
 counters = Table(
     "counters",

@@ -2,28 +2,32 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.ids import IncidentId
-from it_incident_response.storage.database import ROWS_AT_ONCE, Database
+from it_incident_response.storage.database import ROWS_AT_ONCE, Columns, Database
 from it_incident_response.storage.encoding import key_text
 from it_incident_response.storage.part import StorePart
-from it_incident_response.storage.tables import work
+from it_incident_response.storage.tables import Moment, incidents, work
 
 
 async def wake_all(
     connection: AsyncConnection, database: Database, which: Sequence[IncidentId], at: datetime
 ) -> None:
-    """Make incidents due at `at`, or earlier if they are due earlier already."""
+    """Make incidents due at `at`, or earlier if they are due earlier already.
+
+    By one statement, since a release may remove the row between a look at it and its change.
+    """
     ids = sorted({key_text(incident) for incident in which})
     rows = [{"incident_id": incident, "due_at": at} for incident in ids]
-    await database.upsert(connection, work, rows, replaced=())
-    is_later = or_(work.c.due_at.is_(None), work.c.due_at > at)
-    for start in range(0, len(ids), ROWS_AT_ONCE):
-        portion = work.c.incident_id.in_(ids[start : start + ROWS_AT_ONCE])
-        await connection.execute(update(work).where(portion, is_later).values(due_at=at))
+    await database.upsert(connection, work, rows, ["due_at"], _is_earlier)
+
+
+def _is_earlier(wanted: Columns) -> ColumnElement[bool]:
+    return or_(work.c.due_at.is_(None), work.c.due_at > wanted.due_at)
 
 
 class WorkPart(StorePart):
@@ -37,31 +41,38 @@ class WorkPart(StorePart):
         async with self._database.write() as connection:
             await wake_all(connection, self._database, [incident_id], at)
 
+    async def wake_open(self, at: datetime) -> int:
+        """Make every open incident due at `at`, or earlier if it is already; returns how many."""
+        is_open = incidents.c.ended_at.is_(None)
+        due = select(incidents.c.id.label("incident_id"), literal(at, Moment()).label("due_at"))
+        due = due.where(is_open).order_by(incidents.c.id)
+        # Under the incident lock: an ingestion that wakes the same incidents in another order
+        # could otherwise wait for us while we wait for it.
+        async with self._database.changing_incidents() as connection:
+            await self._database.upsert_from(connection, work, due, ["due_at"], _is_earlier)
+            count = select(func.count()).select_from(incidents).where(is_open)
+            return await connection.scalar(count) or 0
+
     async def claim_due(
         self, now: datetime, *, worker: str, lease_s: float, limit: int
     ) -> list[IncidentId]:
         """Lease due incidents that no living worker has, the longest waiting first."""
-        is_idle_and_due = and_(work.c.worker.is_(None), work.c.due_at <= now)
-        is_left_behind = and_(work.c.worker.is_not(None), work.c.leased_until <= now)
-        query = (
-            select(work.c.incident_id)
-            .where(or_(is_idle_and_due, is_left_behind))
-            .order_by(func.coalesce(work.c.due_at, work.c.leased_until), work.c.incident_id)
-            .limit(limit)
-        )
+        queries = _idle_and_due(now), _left_behind(now)
         async with self._database.read() as connection:
-            if (await connection.execute(query.limit(1))).first() is None:
+            if not await _rows(connection, [query.limit(1) for query in queries]):
                 return []
         async with self._database.write() as connection:
             # Rows that another worker is just taking are skipped, not waited for.
-            skipping = query.with_for_update(skip_locked=True)
-            claimed = list((await connection.scalars(skipping)).all())
+            taking = [query.limit(limit).with_for_update(skip_locked=True) for query in queries]
+            found = sorted(await _rows(connection, taking), key=lambda row: (row.since, row[0]))
+            claimed = [row.incident_id for row in found[:limit]]
             # What it is due for is being done now; a later wake-up stays for afterwards.
-            taken = update(work).where(work.c.incident_id.in_(claimed))
             later = case((work.c.due_at > now, work.c.due_at))
             until = now + timedelta(seconds=lease_s)
             values = {"due_at": later, "worker": key_text(worker), "leased_until": until}
-            await connection.execute(taken.values(values))
+            for start in range(0, len(claimed), ROWS_AT_ONCE):
+                portion = work.c.incident_id.in_(claimed[start : start + ROWS_AT_ONCE])
+                await connection.execute(update(work).where(portion).values(values))
         return [IncidentId(incident) for incident in claimed]
 
     async def renew(self, incident_id: IncidentId, *, worker: str, until: datetime) -> bool:
@@ -90,6 +101,25 @@ class WorkPart(StorePart):
                     work.c.incident_id == key_text(incident_id), work.c.due_at.is_(None)
                 )
             )
+
+
+def _idle_and_due(now: datetime) -> Select[*tuple[Any, ...]]:
+    query = select(work.c.incident_id, work.c.due_at.label("since"))
+    query = query.where(work.c.worker.is_(None), work.c.due_at <= now)
+    return query.order_by(work.c.due_at, work.c.incident_id)
+
+
+def _left_behind(now: datetime) -> Select[*tuple[Any, ...]]:
+    since = func.coalesce(work.c.due_at, work.c.leased_until).label("since")
+    query = select(work.c.incident_id, since)
+    query = query.where(work.c.worker.is_not(None), work.c.leased_until <= now)
+    return query.order_by(since, work.c.incident_id)
+
+
+async def _rows(
+    connection: AsyncConnection, queries: Sequence[Select[*tuple[Any, ...]]]
+) -> list[Any]:
+    return [row for query in queries for row in (await connection.execute(query)).all()]
 
 
 def _is_mine(incident_id: IncidentId, worker: str) -> ColumnElement[bool]:

@@ -89,10 +89,14 @@ async def fill(store: Store) -> None:
     await store.advance(DONE, StepState.INTENDED, [])
     await store.add_verification(CHECKED, [])
     await store.lock_target(WEB, holder=OPEN.key, now=NOW, until=after(60))
+    await store.hold_lease("engine", holder="one", now=NOW, until=after(30), detail="127.0.0.1:1")
 
 
 async def require_complete(store: Store) -> None:
-    """Fail unless every part of the record can be read, unchanged."""
+    """Fail unless every part of the record can be read, unchanged.
+
+    Posts are not looked at: databases of the first revision have none.
+    """
     assert await store.incident("INC-000001") == OPEN
     assert await store.incident(CLOSED.id) == CLOSED
     assert await store.alerts_of(OPEN.id) == [(make.link(OPEN, FIRING), FIRING)]

@@ -17,7 +17,7 @@ from it_incident_response.errors import ConfigError
 from it_incident_response.storage import open_store, schema
 from it_incident_response.storage.store import SqlStore
 from it_incident_response.storage.tables import metadata
-from tests.contracts.store_fixtures import FixedClock
+from tests.contracts.store_fixtures import FixedClock, after
 from tests.unit.storage import sample_record
 
 REVISIONS = [
@@ -46,6 +46,22 @@ async def test_a_database_of_every_revision_is_migrated_with_its_content(
     await store.open()
     try:
         await sample_record.require_complete(store)
+    finally:
+        await store.close()
+
+
+async def test_requests_made_before_deadlines_had_a_column_expire(path: Path) -> None:
+    _restore(path, "0001")
+    pending = sample_record.REQUEST
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        values = ("pending", pending.model_dump_json())
+        connection.execute("UPDATE approvals SET status = ?, body = ?", values)
+        connection.commit()
+    store = _opened(path)
+    await store.open()
+    try:
+        assert await store.overdue_approvals(after(599)) == []
+        assert await store.overdue_approvals(after(600)) == [pending]
     finally:
         await store.close()
 
