@@ -20,6 +20,11 @@ class StepState(StrEnum):
     """Nothing ran: dry run or `execute_real_commands: false`."""
 
 
+def lock_holder(incident_id: IncidentId) -> str:
+    """Return who holds the locks of an incident's actions: it, so that its next worker goes on."""
+    return f"incident {incident_id}"
+
+
 class CommandResult(Value):
     """One command as run (or as it would have run, when `exit_status` is None)."""
 

@@ -55,6 +55,15 @@ class Journal(Protocol):
         """Give the lock back; no error if it is not held."""
         ...
 
+    async def unlock_idle(self, incident_id: IncidentId) -> int:
+        """Give back the incident's locks on targets at which nothing of it may be going on.
+
+        Locks of `lock_holder(incident_id)` stay where a row of the incident is intended, started
+        or in doubt. For after a crash; whoever is about to intend a step locks again after it.
+        Returns how many were given back.
+        """
+        ...
+
     async def locked_targets(self, now: UtcTime) -> Mapping[str, str]:
         """Return locked targets (as text) and their holders."""
         ...

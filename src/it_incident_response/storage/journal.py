@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.entity import Entity
-from it_incident_response.domain.execution import Execution, StepState
+from it_incident_response.domain.execution import Execution, StepState, lock_holder
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.verification import Verification
 from it_incident_response.errors import Conflict, TargetLocked
@@ -25,6 +25,9 @@ from it_incident_response.storage.tables import (
 )
 
 FENCING_TOKEN = "fencing_token"  # noqa: S105 - a number's name, no secret
+_COUNTER = update(counters).where(counters.c.name == FENCING_TOKEN)
+_UNSETTLED = (StepState.INTENDED, StepState.STARTED, StepState.IN_DOUBT)
+"""States of a step that is about to run, runs, or may be running still."""
 
 
 class JournalPart(StorePart):
@@ -82,8 +85,9 @@ class JournalPart(StorePart):
     ) -> int:
         """Lock a target and return the fencing token, larger than any before.
 
-        The same holder may lock it again, and anybody once `until` has passed. Raises
-        `TargetLocked`, naming the holder.
+        The same holder may lock it again, and anybody once `until` has passed, unless the journal
+        says that another incident's action on it has been started and has not ended: the clock by
+        which the lock seems to be over may be wrong. Raises `TargetLocked`, naming the holder.
         """
         name = key_text(str(target))
         async with self._database.write() as connection:
@@ -96,6 +100,7 @@ class JournalPart(StorePart):
                     f"{name} is locked by {row.holder} until {row.until:%Y-%m-%d %H:%M:%S} UTC",
                     hint="it is free again when that incident's action has ended",
                 )
+            await _require_nothing_under_way(connection, name, holder)
             await connection.execute(delete(target_locks).where(target_locks.c.target == name))
             lock = {"target": name, "holder": key_text(holder), "until": until, "token": token}
             await connection.execute(insert(target_locks), [lock])
@@ -108,6 +113,23 @@ class JournalPart(StorePart):
         )
         async with self._database.write() as connection:
             await connection.execute(delete(target_locks).where(is_mine))
+
+    async def unlock_idle(self, incident_id: IncidentId) -> int:
+        """Give back the incident's locks on targets at which nothing of it may be going on."""
+        unsettled = [state.value for state in _UNSETTLED]
+        query = select(executions.c.body).where(
+            executions.c.incident_id == key_text(incident_id), executions.c.state.in_(unsettled)
+        )
+        async with self._database.write() as connection:
+            # All who lock take turns at the counter: none of them can begin between look and act.
+            await connection.execute(_COUNTER.values(value=counters.c.value))
+            rows = [load(Execution, body) for body in (await connection.scalars(query)).all()]
+            busy = {key_text(str(row.target)) for row in rows}
+            idle = delete(target_locks).where(
+                target_locks.c.holder == key_text(lock_holder(incident_id)),
+                target_locks.c.target.not_in(sorted(busy)),
+            )
+            return (await connection.execute(idle)).rowcount
 
     async def locked_targets(self, now: datetime) -> dict[str, str]:
         """Return locked targets (as text) and their holders."""
@@ -145,9 +167,21 @@ async def _why_not(connection: AsyncConnection, execution: Execution, expected: 
     return f"step {execution.key!r} is {state} by now, not {expected}"
 
 
+async def _require_nothing_under_way(connection: AsyncConnection, target: str, holder: str) -> None:
+    """Raise `TargetLocked` while another holder's action on the target has not ended."""
+    query = select(executions.c.body).where(executions.c.state == StepState.STARTED.value)
+    for body in (await connection.scalars(query)).all():
+        row = load(Execution, body)
+        other = lock_holder(row.incident_id)
+        if key_text(str(row.target)) == target and other != holder:
+            raise TargetLocked(
+                f"{target} is being acted on by {other}: its step {row.step} was started",
+                hint="it is free again when that step's end is known",
+            )
+
+
 async def _next_token(connection: AsyncConnection) -> int:
-    counter = counters.c.name == FENCING_TOKEN
-    await connection.execute(update(counters).where(counter).values(value=counters.c.value + 1))
-    query = select(counters.c.value).where(counter)
+    await connection.execute(_COUNTER.values(value=counters.c.value + 1))
+    query = select(counters.c.value).where(counters.c.name == FENCING_TOKEN)
     token: int = (await connection.execute(query)).scalar_one()
     return token
