@@ -169,8 +169,8 @@ class ApprovalManager:
     async def expire_due(self, now: datetime | None = None) -> Sequence[Approval]:
         """Deny every pending request whose time is over; returns those it denied."""
         moment = self._now() if now is None else max(now, self._now())
-        waiting = await self._needed_store().approvals(status=ApprovalStatus.PENDING)
-        denied = [await self._expire(a) for a in waiting if moment >= a.expires_at]
+        overdue = await self._needed_store().overdue_approvals(moment)
+        denied = [await self._expire(approval) for approval in overdue]
         return [approval for approval in denied if approval is not None]
 
     async def void(self, incident_id: IncidentId, reason: str) -> Sequence[Approval]:
@@ -327,7 +327,6 @@ class ApprovalManager:
             await store.decide(decided, [event])
         else:
             await store.decide(decided, [event], expected=approval.status)
-        await store.wake(decided.incident_id, now)
         return decided
 
     async def _audit_refusal(
