@@ -16,6 +16,7 @@ IncidentResponseError            has a message for a human; never carries a secr
 └── ActionError                  a change was not, or not safely, made
     ├── PolicyDenied             policy forbids it
     │   └── PolicyDelayed            policy forbids it now: a freeze, a limit; allowed later
+    ├── IncidentHalted           a person stopped all work on the incident, or it began anew
     ├── ApprovalRequired         nobody has approved exactly this plan
     ├── TargetUnknown            the host or service is not in the inventory
     ├── TargetLocked             another incident is acting on the target
@@ -122,6 +123,12 @@ class PolicyDelayed(PolicyDenied):
 
     retry_after_s: float = 60.0
     """When to ask again."""
+    rule: str = ""
+    """Which freeze or limit it is."""
+
+
+class IncidentHalted(ActionError):
+    """A person stopped all work on the incident, or it began anew and the plan is of before."""
 
 
 class ApprovalRequired(ActionError):
@@ -134,6 +141,9 @@ class TargetUnknown(ActionError):
 
 class TargetLocked(ActionError):
     """Another incident is acting on the same target."""
+
+    retry_after_s: float | None = None
+    """When to ask again, if it is known how long the lock holds at most."""
 
 
 class ActionFailed(ActionError):

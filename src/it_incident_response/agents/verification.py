@@ -1,7 +1,7 @@
 """Checks by measurement whether a fix worked: every check must hold, unbroken, for a while."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from it_incident_response.domain.action import (
@@ -15,7 +15,7 @@ from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.evidence import TimeWindow
 from it_incident_response.domain.execution import Execution, StepState
 from it_incident_response.domain.ids import IncidentId, new_id
-from it_incident_response.domain.model import Value
+from it_incident_response.domain.model import UtcTime, Value
 from it_incident_response.domain.plan import Plan
 from it_incident_response.domain.verification import (
     CheckReading,
@@ -36,6 +36,9 @@ from it_incident_response.ports.clock import Stopwatch
 ALERTS_READ = 50
 """Conditions evaluated in one poll: an incident of a storm has thousands of alerts of one cause."""
 
+GAP_POLLS = 3
+"""A gap of more polls than this between two looks breaks the soak: nobody knows what was then."""
+
 LAST_VALUE_WITHIN = timedelta(minutes=5)
 """Prometheus' own lookback: an older sample says nothing about now."""
 
@@ -46,6 +49,50 @@ class VerificationSettings(Value):
     soak_s: float = 60.0
     timeout_s: float = 600.0
     poll_s: float = 10.0
+
+
+class Watch(Value):
+    """How far a verification is: enough to go on with it in another process."""
+
+    started_at: UtcTime
+    watched_s: float = 0.0
+    """Seconds of watching so far."""
+    held_s: float | None = None
+    """Seconds for which every check has held without a break; None while one does not."""
+    seen_at: UtcTime
+    """When it was looked at last."""
+
+
+OnReading = Callable[[Watch, Sequence[CheckReading]], None]
+
+
+class _Course:
+    """Counts how long has been watched, and for how long every check has held."""
+
+    def __init__(self, clock: Clock, before: Watch | None, *, longest_gap_s: float) -> None:
+        self._clock = clock
+        now = clock.now()
+        self._started_at = before.started_at if before else now
+        self._watched_before = before.watched_s if before else 0.0
+        self._held_before = before.held_s if before else None
+        if before and not 0 <= (now - before.seen_at).total_seconds() <= longest_gap_s:
+            self._held_before = None
+        self._watched = Stopwatch(clock)
+        self._held = self._watched if self._held_before is not None else None
+
+    def reading(self, *, holds: bool) -> Watch:
+        """Return how far it is, now that every check `holds` or one does not."""
+        if not holds:
+            self._held, self._held_before = None, None
+        elif self._held is None:
+            self._held = Stopwatch(self._clock)
+        held = self._held.elapsed_s + (self._held_before or 0.0) if self._held else None
+        return Watch(
+            started_at=self._started_at,
+            watched_s=self._watched_before + self._watched.elapsed_s,
+            held_s=held,
+            seen_at=self._clock.now(),
+        )
 
 
 class Verifier:
@@ -72,21 +119,25 @@ class Verifier:
         checks: Sequence["BoundCheck"],
         *,
         plan_id: str,
+        watch: Watch | None = None,
+        on_reading: OnReading | None = None,
     ) -> Verification:
         """Poll until every check has held for the soak time, or the time limit has passed.
 
         Both are counted, not read off the clock: a clock set forward proves no recovery.
+        `on_reading` is given how far it is after each poll; handed over as `watch`, it goes on from
+        there after a crash. Time in which nobody looked counts for nothing: after a longer gap
+        the soak begins anew.
         """
-        started = self._clock.now()
-        watched = Stopwatch(self._clock)
-        held: Stopwatch | None = None
+        course = _Course(self._clock, watch, longest_gap_s=GAP_POLLS * self._settings.poll_s)
         while True:
             readings = await self._read(incident_id, checks)
-            held = (held or Stopwatch(self._clock)) if _all_hold(readings) else None
-            is_soaked = held is not None and held.elapsed_s >= self._settings.soak_s
-            is_late = watched.elapsed_s >= self._settings.timeout_s
-            if is_soaked or is_late:
-                return self._conclude(incident_id, plan_id, started, readings, is_soaked)
+            seen = course.reading(holds=_all_hold(readings))
+            is_soaked = seen.held_s is not None and seen.held_s >= self._settings.soak_s
+            if is_soaked or seen.watched_s >= self._settings.timeout_s:
+                return self._conclude(incident_id, plan_id, seen.started_at, readings, is_soaked)
+            if on_reading is not None:
+                on_reading(seen, readings)
             await self._clock.sleep(self._settings.poll_s)
 
     def _conclude(

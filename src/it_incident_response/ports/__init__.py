@@ -1,6 +1,13 @@
 """The Protocols between the core and the world: the core sees these, never an adapter."""
 
-from it_incident_response.ports.acting import Executor, FleetHistory, Outcome, Preview, Probe
+from it_incident_response.ports.acting import (
+    Executor,
+    FleetHistory,
+    Outcome,
+    Preview,
+    Probe,
+    StopWitness,
+)
 from it_incident_response.ports.clock import Clock, SteadyClock, Stopwatch, SystemClock, utc
 from it_incident_response.ports.sources import (
     AlertSource,
@@ -81,6 +88,7 @@ __all__ = [
     "Silence",
     "Silencer",
     "SteadyClock",
+    "StopWitness",
     "Stopwatch",
     "Store",
     "SystemClock",

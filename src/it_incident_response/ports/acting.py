@@ -59,6 +59,9 @@ class Executor(Protocol):
         A refused or failed command is an `Outcome` with `succeeded=False`. Raises `ActionInDoubt`
         when the connection broke or the time limit passed after the action had been started, and
         `ConnectorError` only when certainly nothing was started.
+
+        When it is cancelled it stops what it began, as far as the target lets it, within a few
+        seconds, and then lets the cancellation go on; see `StopWitness`.
         """
         ...
 
@@ -68,6 +71,15 @@ class Executor(Protocol):
         `before` is the `outputs` of a probe made before the action started: a restart, for one, is
         proven only by a difference. Raises `TargetUnknown`, `ConnectorError`.
         """
+        ...
+
+
+@runtime_checkable
+class StopWitness(Protocol):
+    """An executor that can tell what became of an action whose `execute` was cancelled."""
+
+    def how_it_stopped(self, key: str) -> str | None:
+        """Return what was seen when the attempt under `key` was stopped; None if it was not."""
         ...
 
 

@@ -22,7 +22,6 @@ from it_incident_response.ports import Clock, SystemClock
 from it_incident_response.safety.approver import (
     BY_CONFIGURATION,
     BY_POLICY,
-    CLOCK_SKEW,
     NOBODY,
     is_decision,
     may_approve,
@@ -34,8 +33,9 @@ from it_incident_response.safety.approver import (
 from it_incident_response.safety.dry_run import DryRunExecutor
 from it_incident_response.safety.events import approval_event
 from it_incident_response.safety.judge import PolicyJudge, SafetyStore, strictest
+from it_incident_response.safety.lateness import DenyingClock, is_misdated, shown_since
 from it_incident_response.safety.people import person_name
-from it_incident_response.safety.policy import Effect, Policy
+from it_incident_response.safety.policy import Effect, Policy, Ruling
 from it_incident_response.safety.terminal_question import (
     ask_on_terminal,
     checked_actions,
@@ -86,7 +86,7 @@ class ApprovalManager:
         self._validity = timedelta(seconds=validity_s)
         self._ask = ask
         self._run = run
-        self._latest: datetime | None = None
+        self._denying = DenyingClock(self._clock)
 
     def request_approval(self, incident: Mapping[str, Any], actions: Sequence[str]) -> bool:
         """Return whether a person approves these described actions; the guide's blocking question.
@@ -168,7 +168,7 @@ class ApprovalManager:
 
     async def expire_due(self, now: datetime | None = None) -> Sequence[Approval]:
         """Deny every pending request whose time is over; returns those it denied."""
-        moment = self._now() if now is None else max(now, self._now())
+        moment = self._denying.now() if now is None else max(now, self._denying.now())
         overdue = await self._needed_store().overdue_approvals(moment)
         denied = [await self._expire(approval) for approval in overdue]
         return [approval for approval in denied if approval is not None]
@@ -190,8 +190,14 @@ class ApprovalManager:
                 )
         return voided
 
-    async def granted_for(self, plan: Plan) -> Approval:
+    async def granted_for(
+        self, plan: Plan, *, since: datetime | None = None, undo: Sequence[Ruling] = ()
+    ) -> Approval:
         """Return the approval under which `plan` may run now.
+
+        For the undo of a step, which the approved plan showed: `since` is when that step ended,
+        and the time to act counts from then; `undo` are the lasting rulings on the undo, which
+        who approved must have been allowed to approve as well.
 
         Raises `ApprovalRequired` saying what is missing: nobody was asked or has decided, the
         decision was another or is too old, the plan is not the one approved or not the incident's
@@ -202,12 +208,17 @@ class ApprovalManager:
         approval = next((a for a in asked if a.plan_id == plan.id), None)
         if approval is None:
             raise ApprovalRequired(f"nobody was asked to approve plan {plan.id}")
-        rulings = await self._judge().lasting_rulings(stored)
-        obstacle = obstacle_to_acting(approval, stored, self._now(), self._validity)
+        rulings = (*await self._judge().lasting_rulings(stored), *undo)
+        trail = await self._trail(approval.incident_id)
+        now = self._latest(approval, trail)
+        obstacle = obstacle_to_acting(approval, stored, now, self._validity, since=since)
+        if obstacle is not None:
+            await self._withdraw_if_stale(approval, now)
         obstacle = obstacle or obstacle_of_decider(
             approval, rulings, self._policy, require_approval=self.require_approval
         )
-        obstacle = obstacle or await self._obstacle_of_trail(approval)
+        decisions = [event for event in trail if is_decision(event, approval)]
+        obstacle = obstacle or obstacle_of_trail(approval, decisions[-1] if decisions else None)
         if obstacle is not None:
             raise ApprovalRequired(
                 f"plan {plan.id} may not run under approval {approval.id}: {obstacle}",
@@ -215,17 +226,29 @@ class ApprovalManager:
             )
         return approval
 
-    async def _obstacle_of_trail(self, approval: Approval) -> str | None:
-        """Return why the audit trail does not bear the approval out, or None if it does."""
-        last: AuditEvent | None = None
+    async def _trail(self, incident_id: IncidentId) -> Sequence[AuditEvent]:
+        """Return all of the incident's audit events, in the order they were written."""
+        trail: list[AuditEvent] = []
         after = 0
-        while events := await self._needed_store().events(
-            incident_id=approval.incident_id, after=after
-        ):
-            decisions = [event for event in events if is_decision(event, approval)]
-            last = decisions[-1] if decisions else last
+        while events := await self._needed_store().events(incident_id=incident_id, after=after):
+            trail += events
             after = events[-1].sequence or 0
-        return obstacle_of_trail(approval, last)
+        return trail
+
+    def _latest(self, approval: Approval, trail: Sequence[AuditEvent]) -> datetime:
+        """Return how late it is for a request, even if the clock has been set back since."""
+        now, shown = self._denying.now(), shown_since(approval, trail)
+        return now if shown is None else max(now, shown)
+
+    async def _withdraw_if_stale(self, approval: Approval, now: datetime) -> None:
+        """Write down that an approval is too old to begin with: no clock set back revives it."""
+        decided = approval.decided_at
+        if approval.status is not ApprovalStatus.APPROVED or decided is None:
+            return
+        rows = await self._needed_store().executions_of(approval.incident_id)
+        is_begun = any(row.plan_id == approval.plan_id and row.started_at for row in rows)
+        if now >= decided + self._validity and not is_begun:
+            await self._deny(approval, ApprovalStatus.VOIDED, "approved too long ago to act")
 
     async def wait_for(self, approval_id: str, poll_s: float = POLL_S) -> Approval:
         """Return the request once it is decided; denies it when its time is over."""
@@ -233,7 +256,7 @@ class ApprovalManager:
             approval = await self._needed_store().approval(approval_id)
             if approval.status is not ApprovalStatus.PENDING:
                 return approval
-            if self._now() >= approval.expires_at:
+            if self._denying.now() >= approval.expires_at:
                 await self._expire(approval)
             else:
                 await self._clock.sleep(poll_s)
@@ -241,7 +264,7 @@ class ApprovalManager:
     async def _ask_and_wait(self, incident: Mapping[str, Any], actions: Sequence[str]) -> bool:
         named = str(incident.get("id", incident.get("incident_id", "")))
         known = await self._needed_store().incident(named)
-        plan = plan_by_hand(known.id, actions, self._now())
+        plan = plan_by_hand(known.id, actions, self._clock.now())
         approval = await self.request(plan, by="facade")
         decided = await self.wait_for(approval.id)
         return decided.status is ApprovalStatus.APPROVED
@@ -261,7 +284,7 @@ class ApprovalManager:
         return approval
 
     async def _ask_anew(self, plan: Plan, by: str) -> Approval:
-        now = self._now()
+        now = self._clock.now()
         approval = Approval(
             id=new_id(now),
             incident_id=plan.incident_id,
@@ -281,35 +304,42 @@ class ApprovalManager:
         if via in _RESERVED:
             raise InputRejected(f"{via!r} is not a way in which people decide")
         approval = await self._needed_store().approval(approval_id)
-        now = self._now()
         if approval.status is not ApprovalStatus.PENDING:
             raise Conflict(
                 f"approval {approval.id} is {approval.status} already, by {approval.decided_by}"
             )
+        now = self._latest(approval, await self._trail(approval.incident_id))
         if now >= approval.expires_at:
             await self._expire(approval)
             raise Conflict(
                 f"approval {approval.id} expired at {approval.expires_at:%Y-%m-%d %H:%M:%SZ}",
                 hint="have the incident planned again to be asked again",
             )
-        if now < approval.requested_at - CLOCK_SKEW:
-            raise Conflict(f"approval {approval.id} was requested in the future: check the clocks")
+        if is_misdated(approval.requested_at, self._clock.now()):
+            reason = "it was requested in the future: nobody can tell how old it is"
+            await self._deny(approval, ApprovalStatus.EXPIRED, reason)
+            raise Conflict(
+                f"approval {approval.id} is denied: {reason}",
+                hint="check the clocks, then have the incident planned again to be asked again",
+            )
         return approval
 
     async def _expire(self, approval: Approval) -> Approval | None:
-        """Deny a request; None if somebody decided in the same moment."""
-        reason = "nobody decided in time"
+        return await self._deny(approval, ApprovalStatus.EXPIRED, "nobody decided in time")
+
+    async def _deny(
+        self, approval: Approval, status: ApprovalStatus, reason: str
+    ) -> Approval | None:
+        """Take a request's effect; None if somebody decided in the same moment."""
         try:
-            return await self._decide(
-                approval, ApprovalStatus.EXPIRED, by=NOBODY, via=NOBODY, reason=reason
-            )
+            return await self._decide(approval, status, by=NOBODY, via=NOBODY, reason=reason)
         except Conflict:
             return None
 
     async def _decide(
         self, approval: Approval, status: ApprovalStatus, *, by: str, via: str, reason: str | None
     ) -> Approval:
-        now = self._now()
+        now = self._clock.now()
         decided = approval.model_copy(
             update={
                 "status": status,
@@ -334,7 +364,7 @@ class ApprovalManager:
     ) -> None:
         attempt = approval.model_copy(update={"decided_via": via, "reason": refusal.message})
         event = approval_event(
-            attempt, self._now(), kind="refused", by=by[:200], summary=refusal.message
+            attempt, self._clock.now(), kind="refused", by=by[:200], summary=refusal.message
         )
         await self._needed_store().append([event])
 
@@ -355,12 +385,6 @@ class ApprovalManager:
         if self._store is None:
             raise ActionError("this ApprovalManager has no store, so it can only ask on a terminal")
         return self._store
-
-    def _now(self) -> datetime:
-        """Return the time, never an earlier one than before: a clock set back revives nothing."""
-        now = self._clock.now()
-        self._latest = now if self._latest is None else max(now, self._latest)
-        return self._latest
 
 
 def _bounded(reason: str | None) -> str | None:

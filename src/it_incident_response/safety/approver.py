@@ -7,6 +7,7 @@ from it_incident_response.domain.approval import Approval, ApprovalStatus
 from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.plan import Plan
 from it_incident_response.errors import PolicyDenied
+from it_incident_response.safety.lateness import is_misdated
 from it_incident_response.safety.people import as_actor, person_name
 from it_incident_response.safety.policy import Effect, Policy, Ruling
 
@@ -16,9 +17,6 @@ BY_CONFIGURATION = "configuration"
 """`decided_via` where the configuration requires no approval."""
 NOBODY = "system"
 """`decided_by` of decisions that no person took."""
-
-CLOCK_SKEW = timedelta(seconds=60)
-"""How far ahead the clock of the machine may be on which somebody approved."""
 
 
 def may_approve(by: str, approval: Approval, rulings: Sequence[Ruling], policy: Policy) -> None:
@@ -67,9 +65,17 @@ def waiver(rulings: Sequence[Ruling], *, require_approval: bool) -> str | None:
 
 
 def obstacle_to_acting(
-    approval: Approval, plan: Plan, now: datetime, validity: timedelta
+    approval: Approval,
+    plan: Plan,
+    now: datetime,
+    validity: timedelta,
+    *,
+    since: datetime | None = None,
 ) -> str | None:
-    """Return why this approval does not let `plan` run at `now`, or None if it does."""
+    """Return why this approval does not let `plan` run at `now`, or None if it does.
+
+    `since` is when a step of it ended that is to be undone: the time to act counts from then.
+    """
     if approval.plan_digest != plan.digest:
         return "it is for another plan than this one: the plan has changed since"
     if approval.status is not ApprovalStatus.APPROVED:
@@ -78,9 +84,10 @@ def obstacle_to_acting(
         return "it does not say who approved it and when"
     if approval.decided_at >= approval.expires_at:
         return "it was decided after it had expired"
-    if now < approval.decided_at - CLOCK_SKEW:
+    if is_misdated(approval.decided_at, now):
         return "it was decided in the future: the clock has been set back"
-    if now >= approval.decided_at + validity:
+    fresh_from = max(approval.decided_at, min(since, now)) if since else approval.decided_at
+    if now >= fresh_from + validity:
         return f"it was approved at {approval.decided_at:%Y-%m-%d %H:%M:%SZ}: too long ago to act"
     return None
 

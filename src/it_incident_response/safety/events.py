@@ -8,8 +8,8 @@ from pydantic import JsonValue
 from it_incident_response.domain.approval import Approval
 from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.execution import Execution
-from it_incident_response.domain.plan import PlanStep
-from it_incident_response.errors import IncidentResponseError
+from it_incident_response.domain.plan import Plan, PlanStep
+from it_incident_response.errors import IncidentResponseError, PolicyDelayed, TargetLocked
 from it_incident_response.safety.people import as_actor
 
 GATE = "system:gate"
@@ -85,3 +85,29 @@ def refusal_event(
             "error": type(refusal).__name__,
         },
     )
+
+
+def delay_event(
+    plan: Plan, step: PlanStep, wait: PolicyDelayed | TargetLocked, now: datetime, *, is_undo: bool
+) -> AuditEvent:
+    """Return the event of a step that has to wait for a freeze, a limit or a lock."""
+    details: dict[str, JsonValue] = {
+        "plan": plan.id,
+        "step": step.number,
+        "is_undo": is_undo,
+        "target": str(step.target),
+        "waits_for": wait.rule if isinstance(wait, PolicyDelayed) else "lock",
+    }
+    return AuditEvent(
+        at=now,
+        actor=GATE,
+        kind="action.delayed",
+        incident_id=plan.incident_id,
+        summary=f"has to wait: {wait.message}",
+        details=details,
+    )
+
+
+def is_same_wait(event: AuditEvent, last: AuditEvent | None) -> bool:
+    """Tell whether `last` said already what `event` says: nothing else happened in between."""
+    return last is not None and (last.kind, last.details) == (event.kind, event.details)

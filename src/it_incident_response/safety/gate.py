@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from it_incident_response.domain.action import Action, ActionRecord, Risk
+from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.execution import Execution, StepState
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.inventory import Inventory
@@ -11,22 +12,36 @@ from it_incident_response.domain.plan import Plan, PlanStep
 from it_incident_response.errors import (
     ActionError,
     ApprovalRequired,
+    IncidentHalted,
     IncidentResponseError,
     InputRejected,
+    PolicyDelayed,
     PolicyDenied,
+    TargetLocked,
     TargetUnknown,
 )
 from it_incident_response.ports import Clock, Executor, Probe
 from it_incident_response.safety.approval_manager import ApprovalManager
-from it_incident_response.safety.events import action_event, refusal_event
-from it_incident_response.safety.gate_task import GateTask, described_step, read_task
+from it_incident_response.safety.events import (
+    GATE,
+    action_event,
+    delay_event,
+    is_same_wait,
+    refusal_event,
+)
+from it_incident_response.safety.gate_task import (
+    GateTask,
+    described_step,
+    read_task,
+    require_standing,
+)
 from it_incident_response.safety.judge import PolicyJudge, SafetyStore
 from it_incident_response.safety.people import as_actor, person_name
 from it_incident_response.safety.policy import Effect, Policy, PolicyContext
 from it_incident_response.safety.redaction import Redactor
 from it_incident_response.safety.step_runner import Commands, StepRunner, would_run
 
-_REFUSALS = (PolicyDenied, ApprovalRequired, TargetUnknown, InputRejected)
+_REFUSALS = (PolicyDenied, IncidentHalted, ApprovalRequired, TargetUnknown, InputRejected)
 _NO_REAL_COMMANDS = "execute_real_commands is false: nothing was run"
 REASON_MAX = 2000
 
@@ -98,9 +113,13 @@ class ActionGate:
         certainly changed nothing and may be tried again; every other failure is final for this
         plan. `context` gives severity and certainty; without it they come from the record.
 
-        Raises `ApprovalRequired`, `PolicyDenied`, `TargetUnknown`, `TargetLocked`,
+        Raises `ApprovalRequired`, `PolicyDenied`, `IncidentHalted`, `TargetUnknown`,
         `ActionInDoubt` (recover or settle it first), `Conflict` (another worker has it), and
-        `ConnectorError` if the target could not even be looked at.
+        `ConnectorError` if the target could not even be looked at. `PolicyDelayed` and
+        `TargetLocked` pass by themselves: their `retry_after_s` says when to come again.
+
+        An undo runs under the approval of its plan, which showed it; see
+        `ApprovalManager.granted_for`. Cancelling stops the action; see `StepRunner.run`.
         """
         why_nothing_runs = self.flags.why_nothing_runs
         is_rehearsal = why_nothing_runs is not None
@@ -118,6 +137,9 @@ class ActionGate:
             return await self._runner.run(
                 task, executor, commands, lambda key: self._admit(task, context, own_keys=(key,))
             )
+        except (PolicyDelayed, TargetLocked) as wait:
+            await self._note_wait(plan, step, wait, is_undo=is_undo)
+            raise
         except _REFUSALS as refusal:
             await self._note_refusal(plan.incident_id, step, refusal)
             raise
@@ -153,12 +175,20 @@ class ActionGate:
         """Settle what a crash left `started`: looks, and never runs anything again.
 
         A step that demonstrably took effect is finished; any other is in doubt, for a human. What
-        is only `intended` was never begun and is left for `run_step` to begin. Returns the rows
-        that were settled.
+        is only `intended` was never begun and is left for `run_step` to begin. Gives back the
+        locks that nothing needs any more.
+
+        Returns the rows it found. One that still is `started` runs in this very process: it is not
+        settled, so come again later.
         """
+        is_halted = (await self.store.incident(incident_id)).halt is not None
         rows = await self.store.executions_of(incident_id)
-        left = [r for r in rows if r.state is StepState.STARTED]
-        return [await self._recover(r) for r in left if r.key not in self._runner.running]
+        found = []
+        for row in (r for r in rows if r.state is StepState.STARTED):
+            is_running = row.key in self._runner.running
+            found.append(row if is_running else await self._recover(row, is_halted=is_halted))
+        await self.store.unlock_idle(incident_id)
+        return found
 
     async def settle(
         self, incident_id: IncidentId, key: str, *, took_effect: bool, by: str, reason: str
@@ -183,22 +213,18 @@ class ActionGate:
         self, task: GateTask, context: PolicyContext | None, *, own_keys: Sequence[str]
     ) -> None:
         """Raise unless the incident, the policy and the approval allow the step now."""
-        incident = await self.store.incident(task.plan.incident_id)
-        if not incident.status.is_open:
-            raise PolicyDenied(f"incident {incident.key} is {incident.status}: nothing to repair")
+        await require_standing(self.store, task.plan)
         facts = await self._judge.context(task.plan, excluding=own_keys)
         if context is not None:
             current = {"now": facts.now, "inventory": facts.inventory, "history": facts.history}
             facts = context.model_copy(update=current)
         ruling = self.policy.judge(task.step, facts)
         if ruling.effect is Effect.FORBID:
-            raise PolicyDenied(
-                f"policy forbids step {task.step.number}: {ruling}",
-                hint="try again later" if ruling.is_temporary else "see `iir policy explain`",
-            )
+            raise await self._judge.refusal(task.step, ruling, facts, excluding=own_keys)
         is_asked = task.plan.needs_approval or ruling.effect is Effect.APPROVE
         if is_asked and self.flags.why_nothing_runs is None:
-            await self.approvals.granted_for(task.plan)
+            undo = [self.policy.judge_lasting(task.step, facts)] if task.is_undo else []
+            await self.approvals.granted_for(task.plan, since=task.ran_until, undo=undo)
 
     async def _same_commands(self, task: GateTask) -> Commands:
         """Return what would run now; raises `ApprovalRequired` if something else was approved."""
@@ -211,14 +237,14 @@ class ActionGate:
             )
         return preview.commands
 
-    async def _recover(self, row: Execution) -> Execution:
+    async def _recover(self, row: Execution, *, is_halted: bool) -> Execution:
         try:
             action = self.parse(row.action)
             executor = self._executor(action.executor)
         except (InputRejected, ActionError) as error:
             probe = Probe(took_effect=None, detail=f"it cannot be looked at: {error.message}")
             return await self._runner.record_found(row, probe)
-        return await self._runner.recover(row, action, executor)
+        return await self._runner.recover(row, action, executor, is_halted=is_halted)
 
     def _require_readable(self, action: Action, step: PlanStep) -> None:
         if action.risk is not Risk.READ_ONLY:
@@ -260,6 +286,22 @@ class ActionGate:
     async def _note(self, row: Execution, kind: str, summary: str) -> None:
         event = action_event(row, self.clock.now(), kind=kind, summary=summary)
         await self.store.append([event])
+
+    async def _note_wait(
+        self, plan: Plan, step: PlanStep, wait: PolicyDelayed | TargetLocked, *, is_undo: bool
+    ) -> None:
+        """Audit that a step has to wait: once for as long as it waits for the same thing."""
+        event = delay_event(plan, step, wait, self.clock.now(), is_undo=is_undo)
+        if not is_same_wait(event, await self._last_of_gate(plan.incident_id)):
+            await self.store.append([event])
+
+    async def _last_of_gate(self, incident_id: IncidentId) -> AuditEvent | None:
+        last: AuditEvent | None = None
+        after = 0
+        while events := await self.store.events(incident_id=incident_id, after=after):
+            last = next((e for e in reversed(events) if e.actor == GATE), last)
+            after = events[-1].sequence or 0
+        return last
 
     async def _note_refusal(
         self, incident_id: IncidentId, step: PlanStep, refusal: IncidentResponseError

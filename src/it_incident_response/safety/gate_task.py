@@ -12,10 +12,14 @@ from it_incident_response.errors import (
     ActionInDoubt,
     ApprovalRequired,
     Conflict,
+    IncidentHalted,
     NotFound,
+    PolicyDenied,
 )
 from it_incident_response.safety.judge import SafetyStore
 from it_incident_response.safety.site import BY_HAND
+
+_HANGING = (StepState.STARTED, StepState.IN_DOUBT)
 
 ATTEMPTS_MAX = 5
 """Attempts at a step of which none began, before the last one's failure is final."""
@@ -73,10 +77,9 @@ class GateTask:
     def require_order(self, *, is_rehearsal: bool) -> None:
         """Raise `ActionError` unless what has to come first has succeeded."""
         if self.is_undo:
-            done = self._latest(self.step.number, is_undo=False)
-            if done is None or done.started_at is None:
-                raise ActionError(f"step {self.step.number} was never run: nothing to undo")
+            self._require_undo_order()
             return
+        self._require_not_taken_back()
         good = {StepState.FINISHED} | ({StepState.DRY_RUN} if is_rehearsal else set())
         for earlier in self.plan.steps:
             if earlier.number >= self.step.number:
@@ -87,6 +90,38 @@ class GateTask:
                 raise ActionError(
                     f"step {self.step.number} has to wait for step {earlier.number}: it is {state}"
                 )
+
+    def _require_not_taken_back(self) -> None:
+        """A plan of which anything was undone, or was about to be, is over."""
+        for row in self.rows:
+            if row.is_undo and row.state is not StepState.DRY_RUN:
+                raise ActionError(
+                    f"plan {self.plan.id} is being taken back: step {row.step} was to be undone",
+                    hint="have the incident planned again",
+                )
+
+    def _require_undo_order(self) -> None:
+        """What is undone has ended, nothing else hangs, and what came after it was undone first."""
+        number = self.step.number
+        done = self._latest(number, is_undo=False)
+        if done is None or done.started_at is None:
+            raise ActionError(f"step {number} was never run: nothing to undo")
+        hanging = next((r for r in self.rows if r.state in _HANGING and not self._is_own(r)), None)
+        if hanging is not None:
+            raise ActionInDoubt(
+                f"step {number} is not undone while nobody knows how step {hanging.step} ended",
+                hint="look at its target, then settle it",
+            )
+        for later in self.plan.steps:
+            ran = self._latest(later.number, is_undo=False)
+            if later.number <= number or later.undo is None or ran is None:
+                continue
+            undone = self._latest(later.number, is_undo=True)
+            if ran.state is StepState.FINISHED and not _is_finished(undone):
+                raise ActionError(f"step {later.number} has to be undone before step {number}")
+
+    def _is_own(self, row: Execution) -> bool:
+        return row.step == self.step.number and row.is_undo
 
     def row(self, state: StepState, row_id: str, now: datetime) -> Execution:
         """Return the journal row of the next attempt."""
@@ -109,6 +144,12 @@ class GateTask:
             intended_at=now,
             is_undo=self.is_undo,
         )
+
+    @property
+    def ran_until(self) -> datetime | None:
+        """When the step that is to be undone ended; None for a step that is to be run."""
+        done = self._latest(self.step.number, is_undo=False) if self.is_undo else None
+        return done.ended_at if done is not None else None
 
     def _latest(self, number: int, *, is_undo: bool) -> Execution | None:
         own = [r for r in self.rows if r.step == number and r.is_undo is is_undo]
@@ -149,6 +190,23 @@ async def read_task(
     return GateTask(plan=stored, step=listed, action=action, is_undo=is_undo, rows=own)
 
 
+async def require_standing(store: SafetyStore, plan: Plan) -> None:
+    """Raise `PolicyDenied` or `IncidentHalted` unless this plan is still to be acted on."""
+    incident = await store.incident(plan.incident_id)
+    if not incident.status.is_open:
+        raise PolicyDenied(f"incident {incident.key} is {incident.status}: nothing to repair")
+    if incident.halt is not None:
+        raise IncidentHalted(
+            f"incident {incident.key} is not acted on: {incident.halt}",
+            hint="it is again once it has been diagnosed afresh",
+        )
+    if plan.episode != incident.episode:
+        raise IncidentHalted(
+            f"plan {plan.id} is of an earlier episode of incident {incident.key}",
+            hint="have the incident planned again",
+        )
+
+
 def described_step(action: Action, *, number: int = 0) -> PlanStep:
     """Return a step that says of an action what the action says of itself."""
     return PlanStep(
@@ -180,6 +238,10 @@ def _require_truthful(step: PlanStep, action: Action) -> None:
             f"step {step.number} is described wrongly: {action.kind} is not what the plan says",
             hint="have the incident planned again",
         )
+
+
+def _is_finished(row: Execution | None) -> bool:
+    return row is not None and row.state is StepState.FINISHED
 
 
 def _bare(step: PlanStep) -> PlanStep:

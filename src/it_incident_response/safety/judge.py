@@ -7,6 +7,7 @@ from typing import Protocol
 from it_incident_response.domain.execution import Execution, StepState
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.plan import Plan, PlanStep
+from it_incident_response.errors import PolicyDelayed, PolicyDenied
 from it_incident_response.ports import (
     ApprovalStore,
     AuditTrail,
@@ -16,10 +17,10 @@ from it_incident_response.ports import (
     Journal,
     WorkQueue,
 )
+from it_incident_response.safety.delays import HOUR, delay_s
 from it_incident_response.safety.policy import Effect, Policy, PolicyContext, Ruling
 from it_incident_response.safety.site import Site
 
-HOUR = timedelta(hours=1)
 INTENT_LIFETIME = timedelta(hours=24)
 """How long an intended step may still be begun; so far back the journal is read for limits."""
 _NEVER_RAN = (StepState.DRY_RUN,)
@@ -64,8 +65,7 @@ class PolicyJudge:
         A row dated in the future counts: a clock that was set back frees no budget.
         """
         now = self._clock.now()
-        rows = await self._store.executions(since=now - INTENT_LIFETIME - HOUR)
-        recent = [r for r in rows if r.key not in excluding and _counts(r, now - HOUR)]
+        recent = await self.recent(excluding=excluding)
         hosts = [h for r in recent for h in _hosts_of(r, self.inventory)]
         return FleetHistory(
             started_last_hour=len(recent),
@@ -73,6 +73,26 @@ class PolicyJudge:
             hosts_last_hour=tuple(dict.fromkeys(hosts)),
             locked_targets=tuple(await self._store.locked_targets(now)),
         )
+
+    async def recent(self, *, excluding: Collection[str] = ()) -> list[Execution]:
+        """Return the journal rows that `history` counts."""
+        now = self._clock.now()
+        rows = await self._store.executions(since=now - INTENT_LIFETIME - HOUR)
+        return [r for r in rows if r.key not in excluding and _counts(r, now - HOUR)]
+
+    async def refusal(
+        self, step: PlanStep, ruling: Ruling, context: PolicyContext, *, excluding: Collection[str]
+    ) -> PolicyDenied:
+        """Return the error for a step that `ruling` forbids: `PolicyDelayed` if waiting helps."""
+        said = f"policy forbids step {step.number}: {ruling}"
+        if ruling.is_temporary:
+            rows = await self.recent(excluding=excluding)
+            wait_s = delay_s(self.policy, ruling, step, context, rows)
+            if wait_s is not None:
+                delayed = PolicyDelayed(said, hint="it is tried again by itself when it is allowed")
+                delayed.retry_after_s, delayed.rule = wait_s, ruling.rule
+                return delayed
+        return PolicyDenied(said, hint="see `iir policy explain`")
 
     async def rulings(self, plan: Plan, context: PolicyContext | None = None) -> tuple[Ruling, ...]:
         """Return a ruling for each step now, each judged as if those before it had been run."""

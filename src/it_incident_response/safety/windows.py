@@ -1,6 +1,6 @@
 """When policy allows or forbids: weekly windows on the wall clock of a place, and fixed spans."""
 
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -91,6 +91,22 @@ class WeeklyWindow(Value):
         yesterday = _DAYS[(local.weekday() - 1) % 7]
         return (today in self.days and minute >= start) or (yesterday in self.days and minute < end)
 
+    def closes_after(self, moment: datetime) -> datetime | None:
+        """Return when a window that is open at `moment` closes, in UTC; None if it never does.
+
+        To within the hour on a night on which the clocks change.
+        """
+        zone = ZoneInfo(self.timezone)
+        first = moment.astimezone(zone).date()
+        minutes = _minutes(self.end)
+        for day in range(9):
+            date = first + timedelta(days=day + minutes // _MINUTES_A_DAY)
+            end = time(minutes % _MINUTES_A_DAY // 60, minutes % 60)
+            closing = datetime.combine(date, end, zone).astimezone(UTC)
+            if closing > moment and not self.contains(closing):
+                return closing
+        return None
+
     def __str__(self) -> str:
         return f"{', '.join(self.days)} {self.start}-{self.end} {self.timezone}"
 
@@ -122,6 +138,12 @@ class Freeze(Value):
         if self.starts is not None and self.until is not None:
             return self.starts <= moment < self.until
         return self.weekly is None or self.weekly.contains(moment)
+
+    def ends_after(self, moment: datetime) -> datetime | None:
+        """Return when a freeze that holds at `moment` ends; None if it never does."""
+        if self.weekly is not None:
+            return self.weekly.closes_after(moment)
+        return self.until
 
     def covers(self, environments: tuple[str, ...], severity: Severity | None) -> bool:
         """Return whether it forbids acting in any of these environments at this severity.
