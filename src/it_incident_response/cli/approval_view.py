@@ -67,6 +67,9 @@ def show_approval(view: ApprovalView) -> None:
         f"asked by {clean(approval.requested_by, 60)} at {when(approval.requested_at)}; "
         f"denied unless decided before {when(approval.expires_at)}"
     )
+    for notice in approval.notices:
+        whom = f"escalated to {clean(notice.to, 200)}" if notice.to else "people were reminded"
+        out.print(f"{whom} at {when(notice.at)}")
     if approval.decided_at:
         why = f": {clean(approval.reason)}" if approval.reason else ""
         via = clean(approval.decided_via or "unknown", 60)

@@ -64,10 +64,10 @@ async def list_(ctx: click.Context, status: str, as_json: bool) -> None:
         click.echo("Nothing waits for approval." if status == "pending" else "There is none.")
         return
     lines = [
-        (a.id, a.status, ago(a.requested_at, now), _time_left(a, now), *row)
+        (a.id, a.status, ago(a.requested_at, now), _time_left(a, now), _told(a), *row)
         for a, row in zip(found, rows, strict=True)
     ]
-    print_table("", ("id", "status", "age", "expires", "incident", "what"), lines)
+    print_table("", ("id", "status", "age", "expires", "told", "incident", "what"), lines)
 
 
 @approvals.command()
@@ -163,6 +163,12 @@ def _time_left(approval: Approval, now: Any) -> str:
         return "-"
     left = approval.expires_at - now
     return f"in {ago(now, approval.expires_at)}" if left.total_seconds() > 0 else "expired"
+
+
+def _told(approval: Approval) -> str:
+    from it_incident_response.workflow.standing import told_so_far
+
+    return told_so_far(approval.notices) or "-"
 
 
 def _print_decision(approval: Approval, as_json: bool) -> None:

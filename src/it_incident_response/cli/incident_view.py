@@ -11,6 +11,7 @@ from it_incident_response.domain.evidence import Evidence, MetricFinding
 from it_incident_response.domain.execution import Execution
 from it_incident_response.domain.plan import Plan
 from it_incident_response.system import IncidentView
+from it_incident_response.workflow.standing import told_so_far
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
@@ -44,13 +45,22 @@ def show_incident(view: IncidentView) -> None:
     out.print(f"id: {incident.id}   assignee: {clean(incident.assignee or 'nobody')}")
     if incident.escalation:
         out.print(f"needs a human: {clean(incident.escalation, 1000)}", style="bold yellow")
-    out.print(f"now: {clean(view.now)}")
+    if incident.halt and incident.halt != incident.escalation:
+        out.print(f"stopped: {clean(incident.halt, 1000)}", style="bold yellow")
+    show_now(view)
     _show_alerts(view)
     if view.diagnosis:
         show_diagnosis(view.diagnosis, view.evidence)
     if view.plan:
         show_plan(view.plan)
     _show_ending(view)
+
+
+def show_now(view: IncidentView) -> None:
+    """Print where it stands and why, and what one can do about it."""
+    console().print(f"now: {clean(view.now, 1000)}")
+    for line in view.now_details:
+        console().print(f"     {clean(line, 1000)}")
 
 
 def _show_alerts(view: IncidentView) -> None:
@@ -112,6 +122,8 @@ def _show_ending(view: IncidentView) -> None:
         approval = view.approval
         decided = f" by {clean(approval.decided_by)}" if approval.decided_by else ""
         out.print(f"\nApproval {approval.id}: {approval.status}{decided}", style="bold")
+        if told := told_so_far(approval.notices):
+            out.print(f"  {clean(told, 1000)}")
         if approval.status is ApprovalStatus.PENDING:
             out.print(f"  decide before {when(approval.expires_at)}:")
             out.print(f"  iir approvals show {approval.id}")

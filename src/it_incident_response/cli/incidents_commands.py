@@ -1,11 +1,16 @@
 """`iir incidents`: list them, see why, take over, close."""
 
-import getpass
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from it_incident_response.cli.control_commands import (
+    by_option,
+    cancel,
+    rediagnose,
+    take_over,
+    wake,
+)
 from it_incident_response.cli.output import (
     ago,
     clean,
@@ -24,16 +29,13 @@ STATUSES = ("investigating", "identified", "resolving", "resolved", "closed")
 SEVERITIES = ("low", "medium", "high", "critical")
 
 
-def by_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--by`: who acts, by default the user of this shell."""
-    return click.option(
-        "--by", default=getpass.getuser, show_default="you", help="Who does this, for the record."
-    )(function)
-
-
 @click.group()
 def incidents() -> None:
     """List incidents, see why, take over, close."""
+
+
+for command in (take_over, cancel, rediagnose, wake):
+    incidents.add_command(command)
 
 
 @incidents.command("list")
@@ -77,7 +79,7 @@ async def list_(ctx: click.Context, /, **given: Any) -> None:
             f"{i.firing_alerts}/{i.total_alerts}",
             i.assignee or "-",
             clean(i.title, 60),
-            clean(i.escalation or "", 60),
+            clean(i.escalation or i.halt or "", 60),
         )
         for i in found
     ]
@@ -108,19 +110,23 @@ async def show(ctx: click.Context, incident: str, as_json: bool) -> None:
 @click.pass_context
 @run_async
 async def timeline(ctx: click.Context, incident: str, as_json: bool) -> None:
-    """Show what happened to INCIDENT, in order."""
+    """Show what happened to INCIDENT, in order, and where it stands now."""
+    from it_incident_response.cli.incident_view import show_now
+    from it_incident_response.system.views import timeline as events_of
+
     async with open_runtime(ctx) as runtime:
-        found = await runtime.store.incident(incident)
-        events = await runtime.store.events(incident_id=found.id, limit=10_000)
+        view = await runtime.incident_view(incident)
+        events = await events_of(runtime.store, view.incident.id)
     if as_json:
         print_json(events)
         return
-    console().print(f"{found.key}  {clean(found.title)}")
+    console().print(f"{view.incident.key}  {clean(view.incident.title)}")
     for event in events:
         console().print(
             f"{when(event.at)}  {clean(event.actor, 24):<24} "
             f"{clean(event.kind, 28):<28} {clean(event.summary)}"
         )
+    show_now(view)
 
 
 @incidents.command()
@@ -170,7 +176,7 @@ async def _change(runtime: "Runtime", incident: str, status: str, reason: str, b
 
 _status_command("resolve", "resolved", "Mark INCIDENT resolved by hand.")
 _status_command("close", "closed", "Close INCIDENT for good.")
-_status_command("reopen", "investigating", "Reopen INCIDENT, or have it diagnosed afresh.")
+_status_command("reopen", "investigating", "Reopen INCIDENT; an open one is diagnosed afresh.")
 
 
 @incidents.command()
