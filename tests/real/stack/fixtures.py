@@ -16,6 +16,7 @@ from tests.real.stack.host import Host, booted_host
 from tests.real.stack.postgres import Postgres, running_postgres
 from tests.real.stack.prometheus import Prometheus, Rule, ScrapeJob
 from tests.real.stack.scene import Scene, watched_host
+from tests.real.stack.temporal import TemporalServer, running_temporal
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,19 @@ def postgres_url(postgres_server: Postgres) -> Iterator[str]:
     url = postgres_server.create_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def engine_folder(tmp_path: Path) -> Path:
+    """A folder for the durable engine's file; it is not made yet."""
+    return tmp_path / "engine"
+
+
+@pytest.fixture
+def temporal_server(tmp_path: Path) -> Iterator[TemporalServer]:
+    """A Temporal server of the test's own: `address`, `settings`, `kill`, `stop`, `start`..."""
+    with running_temporal(tmp_path / "temporal") as server:
+        yield server
 
 
 class StartPrometheus(Protocol):

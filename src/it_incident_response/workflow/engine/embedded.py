@@ -22,6 +22,7 @@ from it_incident_response.workflow.engine.engine_folder import (
     EngineFolder,
     EngineNote,
     FileState,
+    boot_id,
     read_note,
 )
 from it_incident_response.workflow.engine.ports import free_port, is_free
@@ -69,8 +70,9 @@ def running_address(settings: EngineSettings) -> str | None:
 class EmbeddedServer:
     """The embedded server while the block runs; enter it on the thread that lives longest.
 
-    Its file is disposable: `on_fresh` is awaited whenever the server serves a new one, after which
-    everything open has to be told to it again. That is asked for until it succeeded once, across
+    Its file is disposable: `on_fresh` is awaited whenever the server serves a new one (or one that
+    may lack its latest writes, after a power cut), after which everything open has to be told to it
+    again. That is asked for until it succeeded once, across
     restarts of ours too. Errors of our tree and `OSError` from it are retried, except at entry.
     """
 
@@ -200,6 +202,9 @@ class EmbeddedServer:
             )
         why = self._why_not(state, note, is_suspect)
         if why is None and note is not None:
+            if note.lost_power():
+                log.warning("the machine went down under the engine; everything is told it again")
+                note = note.model_copy(update={"is_rebuilt": False})
             self._note = note
             return
         if state is FileState.MISSING and note is None:
@@ -246,7 +251,9 @@ class EmbeddedServer:
         )
         self._process = process = await ServerProcess.start(command, self._pump)
         try:
-            self._note = self._note.model_copy(update={"port": self._port, "pid": process.pid})
+            self._note = self._note.model_copy(
+                update={"port": self._port, "pid": process.pid, "boot": boot_id()}
+            )
             self._folder.write_note(self._note)
             async with asyncio.timeout(_START_S):
                 await self._until_serving(process)

@@ -34,7 +34,17 @@ class EngineNote(Value):
     """False until everything open was told to the new file: a crash in between must not hide it."""
     port: int | None = None
     pid: int | None = None
-    """Of the server; what is left of it is ended by the next start."""
+    """Of the server while it runs; after a clean end None."""
+    boot: str | None = None
+    """Of the machine that it ran on last."""
+
+    def lost_power(self) -> bool:
+        """True if the machine may have gone down under the server.
+
+        The file is sound then, but with SQLite's `synchronous=NORMAL` the last transactions that
+        the server had confirmed may be missing.
+        """
+        return self.pid is not None and (self.boot is None or self.boot != boot_id())
 
 
 class FileState(StrEnum):
@@ -145,6 +155,14 @@ class EngineFolder:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(note.pid, signal.SIGKILL)
         return note.pid
+
+
+def boot_id() -> str | None:
+    """Return what names this run of the machine's kernel; None where there is no such name."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
 
 
 def read_note(folder: Path) -> EngineNote | None:
