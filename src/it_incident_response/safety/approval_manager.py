@@ -33,7 +33,7 @@ from it_incident_response.safety.approver import (
 from it_incident_response.safety.dry_run import DryRunExecutor
 from it_incident_response.safety.events import approval_event
 from it_incident_response.safety.judge import PolicyJudge, SafetyStore, strictest
-from it_incident_response.safety.lateness import DenyingClock, is_misdated, shown_since
+from it_incident_response.safety.lateness import DenyingClock, is_misdated, read_trail
 from it_incident_response.safety.people import person_name
 from it_incident_response.safety.policy import Effect, Policy, Ruling
 from it_incident_response.safety.terminal_question import (
@@ -209,11 +209,14 @@ class ApprovalManager:
         if approval is None:
             raise ApprovalRequired(f"nobody was asked to approve plan {plan.id}")
         rulings = (*await self._judge().lasting_rulings(stored), *undo)
-        trail = await self._trail(approval.incident_id)
-        now = self._latest(approval, trail)
-        obstacle = obstacle_to_acting(approval, stored, now, self._validity, since=since)
+        trail = await read_trail(self._needed_store(), approval.incident_id)
+        obstacle = None
+        for now in (self._clock.now(), self._denying.now_for(approval, trail)):
+            obstacle = obstacle or obstacle_to_acting(
+                approval, stored, now, self._validity, since=since
+            )
         if obstacle is not None:
-            await self._withdraw_if_stale(approval, now)
+            await self._withdraw_if_undatable(approval, trail)
         obstacle = obstacle or obstacle_of_decider(
             approval, rulings, self._policy, require_approval=self.require_approval
         )
@@ -226,28 +229,17 @@ class ApprovalManager:
             )
         return approval
 
-    async def _trail(self, incident_id: IncidentId) -> Sequence[AuditEvent]:
-        """Return all of the incident's audit events, in the order they were written."""
-        trail: list[AuditEvent] = []
-        after = 0
-        while events := await self._needed_store().events(incident_id=incident_id, after=after):
-            trail += events
-            after = events[-1].sequence or 0
-        return trail
-
-    def _latest(self, approval: Approval, trail: Sequence[AuditEvent]) -> datetime:
-        """Return how late it is for a request, even if the clock has been set back since."""
-        now, shown = self._denying.now(), shown_since(approval, trail)
-        return now if shown is None else max(now, shown)
-
-    async def _withdraw_if_stale(self, approval: Approval, now: datetime) -> None:
+    async def _withdraw_if_undatable(self, approval: Approval, trail: Sequence[AuditEvent]) -> None:
         """Write down that an approval is too old to begin with: no clock set back revives it."""
         decided = approval.decided_at
         if approval.status is not ApprovalStatus.APPROVED or decided is None:
             return
         rows = await self._needed_store().executions_of(approval.incident_id)
-        is_begun = any(row.plan_id == approval.plan_id and row.started_at for row in rows)
-        if now >= decided + self._validity and not is_begun:
+        if any(row.plan_id == approval.plan_id and row.started_at for row in rows):
+            return
+        if is_misdated(decided, self._clock.now()):
+            await self._deny(approval, ApprovalStatus.VOIDED, "it was decided in the future")
+        elif self._denying.now_for(approval, trail) >= decided + self._validity:
             await self._deny(approval, ApprovalStatus.VOIDED, "approved too long ago to act")
 
     async def wait_for(self, approval_id: str, poll_s: float = POLL_S) -> Approval:
@@ -308,7 +300,9 @@ class ApprovalManager:
             raise Conflict(
                 f"approval {approval.id} is {approval.status} already, by {approval.decided_by}"
             )
-        now = self._latest(approval, await self._trail(approval.incident_id))
+        now = self._denying.now_for(
+            approval, await read_trail(self._needed_store(), approval.incident_id)
+        )
         if now >= approval.expires_at:
             await self._expire(approval)
             raise Conflict(
