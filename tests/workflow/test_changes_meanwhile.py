@@ -31,7 +31,7 @@ async def test_a_new_alert_while_waiting_is_diagnosed_and_the_question_stands(th
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         request = await pending(runtime, incident)
         service = stage.truth.fault.target.name
         host = stage.truth.fault.instance.host
@@ -39,7 +39,7 @@ async def test_a_new_alert_while_waiting_is_diagnosed_and_the_question_stands(th
         alert = reported("ProbeFailed", runtime, service=service, instance=host)
         (changed,) = await take_in(runtime, alert)
         assert changed.id == incident.id
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(await runtime.store.diagnoses_of(incident.id)) == 2
         assert (await pending(runtime, incident)).id == request.id
         assert len(await runtime.store.plans_of(incident.id)) == 1
@@ -49,7 +49,7 @@ async def test_a_changed_plan_voids_what_was_asked_before(theatre, monkeypatch):
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         first = await pending(runtime, incident)
         view = await runtime.incident_view(incident.id)
         elsewhere = view.diagnosis.top.model_copy(update={"cause_id": "another-cause"})
@@ -62,7 +62,7 @@ async def test_a_changed_plan_voids_what_was_asked_before(theatre, monkeypatch):
         )
         await runtime.store.add_diagnosis(changed, [])
         await runtime.store.wake(incident.id, runtime.clock.now())
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         second = await pending(runtime, incident)
         assert second.id != first.id
         assert (await runtime.store.approval(first.id)).status is ApprovalStatus.VOIDED
@@ -75,11 +75,11 @@ async def test_what_ends_by_itself_is_verified_resolved_and_needs_no_approval_an
     stage = theatre(past_s=YOUNG_S, approval={"timeout": "24h"})
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         request = await pending(runtime, incident)
         remedies.restart(stage.truth.fault.instance, stage.world.state.at)
         await stage.wait(runtime, 900)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         found = await runtime.store.incident(incident.id)
         assert found.status is IncidentStatus.RESOLVED
         assert (await runtime.store.approval(request.id)).status is ApprovalStatus.VOIDED
@@ -96,7 +96,7 @@ async def test_resolved_reports_alone_do_not_resolve_while_it_still_holds(theatr
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         now = runtime.clock.now().isoformat()
         firing = [alert for _, alert in await runtime.store.alerts_of(incident.id)]
         await take_in(
@@ -111,7 +111,7 @@ async def test_resolved_reports_alone_do_not_resolve_while_it_still_holds(theatr
                 for a in firing
             ),
         )
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert (await runtime.store.incident(incident.id)).status.is_open
         assert "incident.resolved" not in await kinds(runtime, incident)
 
@@ -120,21 +120,21 @@ async def test_what_fires_again_needs_a_new_diagnosis_and_a_new_approval(theatre
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         first = await approve(runtime, incident)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert (await runtime.store.incident(incident.id)).status is IncidentStatus.RESOLVED
         await stage.wait(runtime, 300)
         stage.world.begin(stage.truth.fault)
         await stage.wait(runtime, 300)
         again = await runtime.store.incident(incident.id)
         assert (again.status, again.reopened_count) == (IncidentStatus.INVESTIGATING, 1)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(await runtime.store.diagnoses_of(incident.id)) == 2
         assert len(stage.ran) == 1, "the old approval was used again"
         second = await approve(runtime, incident)
         assert second.plan_digest != first.plan_digest
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(stage.ran) == 2
         assert (await runtime.store.incident(incident.id)).status is IncidentStatus.RESOLVED
         assert stage.truth.ended_at is not None
@@ -167,12 +167,12 @@ async def test_a_storm_is_not_diagnosed_alert_by_alert(theatre):
                 for i in range(size)
             ]
             await take_in(runtime, *alerts)
-            await runtime.worker.drain()
+            await runtime.direct.drain()
             stage.world.clock.advance(1)
         (incident,) = await runtime.store.incidents(IncidentFilter())
         assert incident.total_alerts == storm
         # 10 batches in 10 seconds, and a diagnosis at most every 30: the first, and no other yet.
         assert len(await runtime.store.diagnoses_of(incident.id)) == 1
         stage.world.clock.advance(30)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(await runtime.store.diagnoses_of(incident.id)) == 2

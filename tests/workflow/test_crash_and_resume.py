@@ -6,8 +6,7 @@ import pytest
 
 from it_incident_response.domain.execution import StepState
 from it_incident_response.domain.incident import IncidentStatus
-from it_incident_response.workflow import worker as worker_module
-from it_incident_response.workflow.incident_workflow import LOOK_AGAIN_S
+from it_incident_response.workflow import direct
 from tests.workflow.theatre import WHO, Crash, Theatre, approve, kinds, pending
 
 LEASE_S = 30.0
@@ -18,7 +17,7 @@ WRITES_MAX = 60
 @pytest.fixture(autouse=True)
 def _short_lease(monkeypatch):
     """As the background worker's: what a dead process held is free soon."""
-    monkeypatch.setattr(worker_module, "FOREGROUND_LEASE_S", LEASE_S)
+    monkeypatch.setattr(direct, "LEASE_S", LEASE_S)
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ async def asked(open_incident):
     """The same, diagnosed, planned and waiting for a human."""
     stage, incident = open_incident
     async with stage.open() as runtime:
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert await pending(runtime, incident)
     return stage, incident
 
@@ -44,10 +43,10 @@ async def carry(stage: Theatre, incident, *, dies_after=None, worker="w1"):
     """Do everything that is left to do, as one process; True if it survived."""
     async with stage.open(dies_after=dies_after, worker=worker) as runtime:
         try:
-            await runtime.worker.drain()
+            await runtime.direct.drain()
             if await pending(runtime, incident):
                 await approve(runtime, incident)
-            await runtime.worker.drain()
+            await runtime.direct.drain()
         except Crash:
             return False, stage.mortal.writes
     return True, stage.mortal.writes
@@ -93,7 +92,7 @@ async def test_killed_after_every_write_from_the_question_on(asked, tmp_path):
         survived, seen = await carry(act, incident, dies_after=number)
         if survived:
             break
-        act.pass_time(LOOK_AGAIN_S + 15)
+        act.pass_time(75)
         if seen[-2:] == ["lock_target", "advance"]:
             # Begun, says the journal, and nothing shows that it happened: never run by itself.
             await require_in_doubt_then_settle(act, incident)
@@ -119,9 +118,9 @@ async def require_in_doubt_then_settle(stage: Theatre, incident):
         )
         await runtime.desk.set_status(incident.id, IncidentStatus.INVESTIGATING, by=WHO)
         stage.pass_time(60)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         await approve(runtime, incident)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert (await runtime.store.incident(incident.id)).status is IncidentStatus.RESOLVED
         assert len(stage.ran) == 1
 

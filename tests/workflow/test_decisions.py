@@ -28,13 +28,13 @@ async def test_nothing_runs_before_approval_and_exactly_the_shown_commands_after
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert stage.ran == []
         view = await runtime.incident_view(incident.id)
         assert view.incident.status is IncidentStatus.IDENTIFIED
         assert view.now.startswith("await approval")
         await approve(runtime, incident)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         view = await runtime.incident_view(incident.id)
         shown = view.plan.steps[0].commands
         assert [result.command for result in view.executions[0].results] == list(shown)
@@ -46,10 +46,10 @@ async def test_a_rejected_plan_is_handed_over_and_never_runs(theatre):
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         request = await pending(runtime, incident)
         await runtime.approvals.reject(request.id, by=WHO, via="test", reason="not on my watch")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         found = await runtime.store.incident(incident.id)
         assert found.status is IncidentStatus.IDENTIFIED
         assert "not on my watch" in found.escalation
@@ -64,12 +64,12 @@ async def test_silence_means_no_and_yes_comes_too_late(theatre):
     stage = theatre(past_s=YOUNG_S, approval={"timeout": "10m"})
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         request = await pending(runtime, incident)
         stage.pass_time(601)
         with pytest.raises(Conflict, match="expired"):
             await runtime.approvals.approve(request.id, by=WHO, via="test")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         asked = await runtime.store.approval(request.id)
         assert asked.status is ApprovalStatus.EXPIRED
         assert "denied" in (await runtime.store.incident(incident.id)).escalation
@@ -81,9 +81,9 @@ async def test_the_worker_denies_by_itself_when_time_is_over(theatre):
     stage = theatre(past_s=YOUNG_S, approval={"timeout": "10m"})
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         stage.pass_time(601)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert await pending(runtime, incident) is None
         assert (await runtime.store.incident(incident.id)).escalation
 
@@ -93,19 +93,19 @@ async def test_a_person_may_have_it_planned_again_and_is_asked_again(theatre, re
     stage = theatre(past_s=YOUNG_S, approval={"timeout": "10m"})
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         first = await pending(runtime, incident)
         if refusal == "rejected":
             await runtime.approvals.reject(first.id, by=WHO, via="test")
         else:
             stage.pass_time(601)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         await runtime.desk.set_status(incident.id, IncidentStatus.INVESTIGATING, by=WHO)
         stage.pass_time(60)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         second = await approve(runtime, incident)
         assert second.id != first.id
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(stage.ran) == 1
         assert (await runtime.store.incident(incident.id)).status is IncidentStatus.RESOLVED
 
@@ -114,10 +114,10 @@ async def test_a_dry_run_changes_nothing_and_shows_the_commands(theatre):
     stage = theatre(past_s=YOUNG_S, agents={"resolution": {"dry_run": True}})
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         before = facts(stage.world)
         await approve(runtime, incident)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         view = await runtime.incident_view(incident.id)
         assert stage.ran == []
         assert facts(stage.world) == before
@@ -136,7 +136,7 @@ async def test_policy_that_forbids_is_obeyed_and_named(theatre, tmp_path):
     stage = theatre(past_s=YOUNG_S, policy=policy)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         view = await runtime.incident_view(incident.id)
         assert "hands-off" in view.incident.escalation
         assert view.plan.is_forbidden
@@ -150,7 +150,7 @@ async def test_policy_may_let_it_run_alone(theatre, tmp_path):
     stage = theatre(past_s=YOUNG_S, policy=policy)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(stage.ran) == 1
         view = await runtime.incident_view(incident.id)
         assert view.incident.status is IncidentStatus.RESOLVED
@@ -161,10 +161,10 @@ async def test_closed_by_hand_means_hands_off(theatre):
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         await runtime.desk.set_status(incident.id, IncidentStatus.CLOSED, by=WHO)
         await approve(runtime, incident)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert stage.ran == []
         with pytest.raises(IllegalTransition, match="reopened"):
             await runtime.desk.set_status(incident.id, IncidentStatus.RESOLVED, by=WHO)
@@ -174,10 +174,10 @@ async def test_an_old_yes_is_no_yes(theatre):
     stage = theatre(past_s=YOUNG_S, approval={"timeout": "24h"})
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         given = await approve(runtime, incident)
         stage.pass_time(timedelta(hours=1, minutes=5).total_seconds())
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert stage.ran == []
         found = await runtime.store.incident(incident.id)
         assert given.id in found.escalation

@@ -49,15 +49,15 @@ async def test_what_nobody_can_explain_goes_to_a_human_who_may_ask_again(theatre
     stage = theatre(past_s=600.0)
     async with stage.open() as runtime:
         incident = await opened(runtime)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         found = await runtime.store.incident(incident.id)
         assert "inconclusive" in found.escalation
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(await runtime.store.diagnoses_of(incident.id)) == 1, "asked for ever"
         again = await runtime.desk.set_status(incident.id, IncidentStatus.INVESTIGATING, by=WHO)
         assert again.escalation is None
         stage.pass_time(60)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(await runtime.store.diagnoses_of(incident.id)) == 2
         with pytest.raises(IllegalTransition):
             await runtime.desk.set_status(incident.id, IncidentStatus.RESOLVING, by=WHO)
@@ -67,9 +67,9 @@ async def test_resolving_by_hand_keeps_our_hands_off(theatre):
     stage = theatre(past_s=900.0)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "network_latency")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         await runtime.desk.set_status(incident.id, IncidentStatus.RESOLVING, by=WHO)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         found = await runtime.store.incident(incident.id)
         assert found.status is IncidentStatus.IDENTIFIED
         assert "by hand" in found.escalation
@@ -87,7 +87,7 @@ async def test_analysing_again_keeps_the_question_and_acts_on_nothing(theatre):
         await approve(runtime, incident)
         await runtime.analyze(incident.key)
         assert stage.ran == [], "analysing carried out the plan"
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(stage.ran) == 1
         with pytest.raises(Conflict, match="resolved"):
             await runtime.analyze(incident.key)

@@ -52,17 +52,17 @@ async def test_a_wrong_diagnosis_ends_with_a_human(theatre, tmp_path):
     async with stage.open() as runtime:
         assert runtime.rules.problems == ()
         incident = await stage.detect(runtime, "api_errors_after_deploy")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         view = await runtime.incident_view(incident.id)
         assert view.diagnosis.top.cause_id == "turn-it-off-and-on-again"
         await approve(runtime, incident)
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert {action.kind for action in stage.ran} == {"restart_service"}
         assert stage.truth.ended_at is None
         await require_escalated_not_resolved(runtime, incident)
         rows = await runtime.store.executions_of(incident.id)
         assert {row.state for row in rows} == {StepState.FINISHED}
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(stage.ran) == len(rows), "it was tried again without a new approval"
 
 
@@ -76,10 +76,10 @@ async def test_a_fault_that_reappears_while_we_watch_is_no_success(theatre):
 
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         await approve(runtime, incident)
         stage.after_action = lambda: crashes.append(asyncio.create_task(crash_again()))
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         assert len(crashes) == len(stage.ran) == 1
         await require_escalated_not_resolved(runtime, incident)
 
@@ -89,13 +89,13 @@ async def test_an_action_that_fails_says_why_and_is_not_repeated(theatre):
     stage = theatre(past_s=YOUNG_S)
     async with stage.open() as runtime:
         incident = await stage.detect(runtime, "service_down")
-        await runtime.worker.drain()
+        await runtime.direct.drain()
         await approve(runtime, incident)
         instance = stage.truth.fault.instance
         mount = stage.world.state.hosts[instance.host].mount(instance.spec.data_mount)
         mount.used_bytes = mount.size_bytes
-        await runtime.worker.drain()
-        await runtime.worker.drain()
+        await runtime.direct.drain()
+        await runtime.direct.drain()
         view = await runtime.incident_view(incident.id)
         assert view.incident.status is IncidentStatus.IDENTIFIED
         assert "control process exited with error" in view.incident.escalation

@@ -15,7 +15,7 @@ from it_incident_response.simulation.physics import TICK_S
 from it_incident_response.storage import open_store
 from it_incident_response.system.adapters import choose_adapters
 from it_incident_response.system.composition import Runtime
-from it_incident_response.workflow.worker import Worker, WorkerSettings
+from it_incident_response.workflow.direct import DirectRunner
 
 PAST_S = 2700.0
 """Enough of a baseline for every cause but one; a longer past takes longer to make."""
@@ -167,12 +167,8 @@ class Theatre:
             await store.open()
             self.mortal = MortalStore(store, dies_after)
             runtime = Runtime(settings, adapters, self.mortal)
-            runtime.__dict__["worker"] = Worker(
-                self.mortal,
-                runtime.clock,
-                runtime.detection,
-                runtime.workflow,
-                WorkerSettings(name=worker),
+            runtime.__dict__["direct"] = DirectRunner(
+                self.mortal, runtime.clock, runtime.detection, runtime.stages, name=worker
             )
             yield runtime
         finally:

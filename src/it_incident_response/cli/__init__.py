@@ -22,6 +22,7 @@ COMMANDS = {
     "rules": ("rules_commands:rules", "List, lint and test the diagnostic rules."),
     "serve": ("serve_command:serve", "Receive alerts and handle incidents, in one process."),
     "silences": ("silences_commands:silences", "Mute alerts at Alertmanager for a while."),
+    "worker": ("worker_command:worker", "Handle incidents without receiving any, in a fleet."),
     "simulate": ("simulate_command:simulate", "Run the simulated world for a real Prometheus."),
 }
 """Name to `module:object` in this package and the one-line help shown by `iir --help`."""

@@ -9,6 +9,7 @@ from it_incident_response.config import connections as c
 from it_incident_response.config.connections import Section
 from it_incident_response.config.temporal import Temporal
 from it_incident_response.config.units import Duration, Size
+from it_incident_response.config.worker import WorkerSection
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.workflow.engine.settings import EngineSettings
 
@@ -320,6 +321,7 @@ class Settings(Section):
     simulation: SimulationSettings = SimulationSettings()
     polling: PollingSettings = PollingSettings()
     temporal: Temporal = Temporal()
+    worker: WorkerSection = WorkerSection()
 
     @property
     def engine(self) -> EngineSettings:

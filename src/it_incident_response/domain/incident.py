@@ -100,6 +100,8 @@ class Incident(Value):
     resolved_at: UtcTime | None = None
     closed_at: UtcTime | None = None
     assignee: str | None = None
+    written_up_at: UtcTime | None = None
+    """When the summary of what happened was recorded; None while it is open."""
     escalation: str | None = None
     """Why a human must take over; None while nothing is asked."""
     halt: str | None = None
@@ -121,7 +123,7 @@ class Incident(Value):
         require_transition(self.status, status)
         changes: dict[str, object] = {"status": status, "updated_at": now}
         if status is IncidentStatus.INVESTIGATING:
-            changes |= {"episode": self.episode + 1, "halt": None}
+            changes |= {"episode": self.episode + 1, "halt": None, "written_up_at": None}
         if status is IncidentStatus.RESOLVED:
             changes["resolved_at"] = now
         elif status is IncidentStatus.CLOSED:

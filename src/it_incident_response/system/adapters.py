@@ -23,6 +23,7 @@ from it_incident_response.ports import (
 )
 from it_incident_response.ports.registry import Surroundings
 from it_incident_response.simulation import (
+    SHOP,
     PacedClock,
     SimulatedExecutor,
     SimulatedSources,
@@ -49,6 +50,12 @@ class Adapters:
     executors: Mapping[str, Executor] = field(default_factory=dict)
     world: SimulatedWorld | None = None
     closers: list[Close] = field(default_factory=list)
+
+    @property
+    def pace(self) -> float:
+        """How many seconds pass on our clock in a real one: more than 1 in a simulated world."""
+        clock = self.world.clock if self.world else None
+        return clock.speed if isinstance(clock, PacedClock) else 1.0
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -145,9 +152,10 @@ def _called(build: Callable[[], Any] | None) -> Any:
 
 
 def _inventory(settings: Settings, world: SimulatedWorld | None) -> Inventory:
-    if world is not None and not settings.inventory.hosts and settings.ports.alerts == "simulated":
-        return world.inventory
-    return settings.inventory
+    if settings.inventory.hosts or settings.ports.alerts != "simulated":
+        return settings.inventory
+    # A command beside a running world (`iir approvals`) has to know what is in it.
+    return world.inventory if world is not None else SHOP.inventory()
 
 
 def _executors(settings: Settings, chosen: Adapters) -> Mapping[str, Executor]:
@@ -157,8 +165,9 @@ def _executors(settings: Settings, chosen: Adapters) -> Mapping[str, Executor]:
     previews, since the gate lets nothing through (`execute_real_commands` is false).
     """
     world = chosen.world
-    if settings.ports.execution == "simulated" and settings.ports.alerts == "simulated" and world:
-        return {name: SimulatedExecutor(world, name) for name in ("ssh", "deployment")}
+    if settings.ports.execution == "simulated" and settings.ports.alerts == "simulated":
+        names = ("ssh", "deployment") if world else ()
+        return {name: SimulatedExecutor(world, name) for name in names if world}
     if not settings.ssh.username and not chosen.inventory.hosts:
         return {}
     from it_incident_response.executors.ssh import SshExecutor

@@ -41,8 +41,10 @@ from it_incident_response.storage import open_store
 from it_incident_response.system.adapters import Adapters, choose_adapters
 from it_incident_response.system.views import IncidentView, incident_view
 from it_incident_response.workflow.desk import IncidentDesk
-from it_incident_response.workflow.incident_workflow import IncidentWorkflow
-from it_incident_response.workflow.worker import Worker, WorkerSettings
+from it_incident_response.workflow.direct import DirectRunner
+from it_incident_response.workflow.outbox import Outbox, OutboxSettings
+from it_incident_response.workflow.stage_runner import StageRunner
+from it_incident_response.workflow.taking_in import TakingIn, TakingInSettings
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +121,9 @@ class Runtime:
     @property
     def is_world_only(self) -> bool:
         """True if every action takes place in the simulated world."""
-        return self.adapters.world is not None and self.settings.ports.execution == "simulated"
+        ports = self.settings.ports
+        has_world = self.adapters.world is not None or ports.is_all_simulated
+        return has_world and ports.execution == "simulated"
 
     @cached_property
     def topology(self) -> Topology:
@@ -241,9 +245,9 @@ class Runtime:
         )
 
     @cached_property
-    def workflow(self) -> IncidentWorkflow:
-        """The order of the stages."""
-        return IncidentWorkflow(
+    def stages(self) -> StageRunner:
+        """How each stage is done."""
+        return StageRunner(
             self.store,
             self.clock,
             self.diagnostic,
@@ -252,12 +256,27 @@ class Runtime:
         )
 
     @cached_property
-    def worker(self) -> Worker:
-        """Carries everything forward."""
+    def direct(self) -> DirectRunner:
+        """Carries incidents in the foreground, without the durable engine."""
+        return DirectRunner(
+            self.store, self.clock, self.detection, self.stages, name=self._process_name
+        )
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Wakes the workflows of incidents that are due."""
+        return Outbox(self.store, self.clock, OutboxSettings(name=self._process_name))
+
+    @cached_property
+    def taking_in(self) -> TakingIn:
+        """Turns what arrives into incidents, in the background."""
+        settings = TakingInSettings(poll_s=self.settings.polling.interval_s)
+        return TakingIn(self.clock, self.detection, settings, then=self.outbox.tell)
+
+    @cached_property
+    def _process_name(self) -> str:
         # Containers that share a host's name have the same process ids: a name must be unique.
-        name = f"{socket.gethostname()}:{os.getpid()}:{new_id(self.clock.now())[-8:]}"
-        settings = WorkerSettings(name=name, poll_s=self.settings.polling.interval_s)
-        return Worker(self.store, self.clock, self.detection, self.workflow, settings)
+        return f"{socket.gethostname()}:{os.getpid()}:{new_id(self.clock.now())[-8:]}"
 
     async def _look(self, action: RunDiagnosticCommand, incident_id: IncidentId) -> Execution:
         return await self.gate.run_read_only(action, incident_id=incident_id)
@@ -276,7 +295,7 @@ class Runtime:
     async def analyze(self, id_or_key: str) -> None:
         """Diagnose an incident afresh, and plan; changes nothing outside."""
         incident = await self.store.incident(id_or_key)
-        await self.workflow.analyze(incident.id)
+        await self.direct.analyze(incident.id)
 
     async def preload(self) -> None:
         """Start the guide's five faults in the simulated world and open their incidents."""

@@ -129,7 +129,7 @@ class IncidentResponseSystem:
                     request.id, by=approver, via=VIA, plan_digest=request.plan_digest
                 )
             )
-        self._call(lambda: self._runtime.workflow.advance(view.incident.id))
+        self._call(lambda: self._runtime.direct.advance(view.incident.id))
         return _resolution(self._view(incident_id))
 
     def update_incident_status(

@@ -109,7 +109,7 @@ class _Stage:
 
     async def handle(self) -> None:
         """Carry every due incident as far as it goes."""
-        await self._runtime.worker.drain()
+        await self._runtime.direct.drain()
         await self._show()
 
     async def _show(self) -> None:

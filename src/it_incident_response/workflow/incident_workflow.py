@@ -1,249 +1,206 @@
-"""One incident from opening to end: reads the record, runs the stage it asks for, writes it down.
+"""One incident from opening to end, as a durable workflow; reads like the runbook.
 
-Every stage ends in the store before the next begins, so any worker may continue after a crash.
+It decides nothing itself: the record does, which each activity reads afresh. So a signal only
+wakes it, and the same record leads any worker, of this release or the next, to the same stage.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from it_incident_response.agents.diagnostic_agent import DiagnosticAgent
-from it_incident_response.agents.resolution_agent import ResolutionAgent
-from it_incident_response.domain.audit import AuditEvent
-from it_incident_response.domain.diagnosis import Diagnosis, Verdict
-from it_incident_response.domain.evidence import AlertFact
-from it_incident_response.domain.execution import StepState
-from it_incident_response.domain.ids import IncidentId
-from it_incident_response.domain.incident import Incident, IncidentStatus
-from it_incident_response.domain.verification import VerificationResult
-from it_incident_response.errors import ActionError, Conflict, ConnectorError, TargetLocked
-from it_incident_response.ports import Clock, Store
-from it_incident_response.workflow.stages import Next, Record, Stage, next_stage
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-log = logging.getLogger(__name__)
-
-Run = Callable[[Record, Next], Awaitable[datetime | None]]
-
-STAGES_AT_MOST = 50
-"""Stages in one go: a guard against two stages that keep asking for each other."""
-
-LOOK_AGAIN_S = 60.0
-"""A decision wakes the incident; this is for when whoever decided died before the waking."""
-
-
-async def read_record(store: Store, incident_id: IncidentId) -> Record:
-    """Return everything that decides what comes next for an incident."""
-    incident = await store.incident(incident_id)
-    diagnoses = await store.diagnoses_of(incident_id)
-    plans = await store.plans_of(incident_id)
-    record = Record(
-        incident=incident,
-        alerts=tuple(alert for _, alert in await store.alerts_of(incident_id)),
-        diagnosis=diagnoses[-1] if diagnoses else None,
-        diagnosed_alerts=await _alerts_seen(store, incident, diagnoses[-1:]),
+with workflow.unsafe.imports_passed_through():
+    from it_incident_response.workflow.activities import HAND_OVER, LOOK
+    from it_incident_response.workflow.failures import ONCE, READ, STORE
+    from it_incident_response.workflow.messages import (
+        HandOver,
+        IncidentStart,
+        Look,
+        StageOrder,
+        Standing,
     )
-    rows = await store.executions_of(incident_id)
-    plan = next((p for p in reversed(plans) if p.episode == incident.episode), None)
-    if plan is None:
-        hanging = tuple(e for e in rows if e.state is StepState.STARTED)
-        return record.model_copy(update={"executions": hanging})
-    executions = [e for e in rows if e.plan_id == plan.id or e.state is StepState.STARTED]
-    checks = [v for v in await store.verifications_of(incident_id) if v.plan_id == plan.id]
-    approvals = await store.approvals(incident_id=incident_id)
-    return record.model_copy(
-        update={
-            "plan": plan,
-            "planned_for": next((d for d in diagnoses if d.id == plan.diagnosis_id), None),
-            "approval": next((a for a in approvals if a.plan_id == plan.id), None),
-            "executions": tuple(executions),
-            "verification": checks[-1] if checks else None,
-        }
-    )
+    from it_incident_response.workflow.stage_runner import ACTING
+    from it_incident_response.workflow.stages import Stage
+
+WAITING = frozenset({Stage.REST, Stage.AWAIT_APPROVAL})
+OF_THE_STORE = frozenset({Stage.ESCALATE, Stage.WRITE_UP})
+"""Short stages that reach for nothing but our own record."""
+
+HEARTBEAT = timedelta(seconds=10)
+"""A worker that is silent for so long in the middle of a stage is taken for dead."""
+LONGEST_STAGE = timedelta(hours=6)
+"""A backstop: each action and each watch has its own, shorter, limit."""
+NO_WORKER_AFTER = timedelta(minutes=30)
+"""A step that no worker of its queue has taken by then is looked at again."""
+SHORT = timedelta(seconds=60)
+
+SAME_AGAIN_MAX = 3
+"""The same stage for the same reason so often in a row, before we pause in between."""
+PAUSE_S_MAX = 300.0
+WAKES_KEPT = 5
 
 
-async def _alerts_seen(
-    store: Store, incident: Incident, last: Sequence[Diagnosis]
-) -> frozenset[str]:
-    """Return the alerts that the last diagnosis cites; only before a repair does it matter."""
-    status = incident.status
-    if not last or not status.is_open or status is IncidentStatus.RESOLVING:
-        return frozenset()
-    cited = set(last[0].evidence_ids)
-    return frozenset(
-        item.finding.fingerprint
-        for item in await store.evidence_of(incident.id)
-        if item.id in cited and isinstance(item.finding, AlertFact)
-    )
-
-
+@workflow.defn
 class IncidentWorkflow:
-    """Carries incidents forward, one stage after the other."""
+    """Carries one incident; its id is the incident's, so the engine refuses a second one."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        diagnostic: DiagnosticAgent,
-        resolution: ResolutionAgent,
-        *,
-        refresh_s: float,
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._diagnostic = diagnostic
-        self._resolution = resolution
-        self._refresh_s = refresh_s
-        self.acting: set[IncidentId] = set()
-        """Incidents whose plan is being executed at this moment: better not interrupted."""
-        self._runs: Mapping[Stage, Run] = {
-            Stage.RECOVER: self._recover,
-            Stage.DIAGNOSE: self._diagnose,
-            Stage.PLAN: self._plan,
-            Stage.EXECUTE: self._execute,
-            Stage.VERIFY: self._verify,
-            Stage.CONFIRM_RECOVERY: self._confirm_recovery,
-            Stage.ESCALATE: self._escalate,
-        }
+    @workflow.init
+    def __init__(self, start: IncidentStart) -> None:
+        self._id = start.incident_id
+        self._woken = False
+        self._wakes: list[str] = []
+        self._standing = Standing(stage=None, reason="about to look", state="working")
 
-    async def advance(
-        self, incident_id: IncidentId, *, stop_before: Collection[Stage] = ()
-    ) -> datetime | None:
-        """Run stages until the incident waits or rests, or would enter one of `stop_before`.
+    @workflow.run
+    async def run(self, start: IncidentStart) -> str:
+        """Carry the incident until it is over; returns how it ended."""
+        repeats = start.repeats
+        look = await self._look()
+        while not look.is_over:
+            if look.stage in WAITING or look.wait_s:
+                await self._wait(look)
+                look = await self._look()
+            else:
+                then = await self._do(look)
+                repeats = repeats + 1 if _is_same(look, then) else 0
+                look = _with_pause(then, repeats)
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(IncidentStart(incident_id=self._id, repeats=repeats))
+        self._standing = Standing(stage=look.stage, reason=look.reason, state="ended")
+        return look.reason
 
-        Returns when it has to be looked at again, or None if only something new can move it.
-        """
-        for _ in range(STAGES_AT_MOST):
-            record = await read_record(self._store, incident_id)
-            step = next_stage(record, self._clock.now(), refresh_s=self._refresh_s)
-            run = self._runs.get(step.stage)
-            if step.stage is Stage.AWAIT_APPROVAL and await self._resolution.expire_requests():
-                continue
-            if run is None or step.stage in stop_before:
-                return self._due(step)
-            log.info("%s: %s (%s)", record.incident.key, step.stage, step.reason)
-            try:
-                due = await run(record, step)
-            except Conflict as conflict:
-                log.info("%s changed meanwhile: %s", record.incident.key, conflict.message)
-                due = self._clock.now()
-            if due is not None:
-                return due
-        raise Conflict(f"incident {incident_id} did not settle in {STAGES_AT_MOST} stages")
+    @workflow.query
+    def standing(self) -> Standing:
+        """Where it is and why, and what woke it last."""
+        return self._standing.model_copy(update={"wakes_by": tuple(self._wakes)})
 
-    def _due(self, step: Next) -> datetime | None:
-        if step.stage is not Stage.AWAIT_APPROVAL or step.not_before is None:
-            return step.not_before
-        return min(step.not_before, self._clock.now() + timedelta(seconds=LOOK_AGAIN_S))
+    @workflow.signal
+    def wake(self) -> None:
+        """Something in the record changed."""
+        self._wake("wake")
 
-    async def analyze(self, incident_id: IncidentId) -> None:
-        """Diagnose afresh whatever was found before, and plan; acts on nothing.
+    @workflow.signal
+    def alerts_joined(self) -> None:
+        """New alerts belong to the incident."""
+        self._wake("alerts_joined")
 
-        Raises `Conflict` if the incident is not open, or is being repaired.
-        """
-        record = await read_record(self._store, incident_id)
-        status = record.incident.status
-        if not status.is_open or status is IncidentStatus.RESOLVING:
-            raise Conflict(f"{record.incident.key} is {status}: it cannot be diagnosed now")
-        await self._diagnose(record, Next(stage=Stage.DIAGNOSE, reason="asked for"))
-        await self.advance(incident_id, stop_before=(*_ACTING, Stage.DIAGNOSE))
+    @workflow.signal
+    def alert_resolved(self) -> None:
+        """One of its alerts has resolved."""
+        self._wake("alert_resolved")
 
-    async def _diagnose(self, record: Record, step: Next) -> datetime | None:
-        diagnosis = await self._diagnostic.investigate(record.incident, record.alerts)
-        # Looking takes a while, in which alerts join: that is no reason to look all over again.
-        incident = await self._store.incident(record.incident.id)
-        if not incident.status.is_open:
-            return None
-        if diagnosis.verdict is Verdict.INCONCLUSIVE:
-            return await self._hand_over(incident, f"inconclusive diagnosis: {diagnosis.summary}")
-        if incident.status is IncidentStatus.INVESTIGATING:
-            known = incident.model_copy(update={"escalation": None})
-            await self._move(known, IncidentStatus.IDENTIFIED, diagnosis.summary)
-        return None
+    @workflow.signal
+    def approved(self) -> None:
+        """Somebody approved; counts only when the record says so."""
+        self._wake("approved")
 
-    async def _plan(self, record: Record, step: Next) -> datetime | None:
-        incident, diagnosis = record.incident, record.diagnosis
-        if diagnosis is None:
-            return None
-        try:
-            plan = await self._resolution.make_plan(incident, diagnosis)
-        except (ActionError, ConnectorError) as error:
-            return await self._hand_over(incident, f"no plan can be made: {error.message}")
-        if plan is None:
-            steps = await self._resolution.by_hand(incident, diagnosis)
-            advice = "; ".join(steps) or "nothing is suggested"
-            return await self._hand_over(incident, f"no action of ours fits: {advice}")
-        return None
+    @workflow.signal
+    def rejected(self) -> None:
+        """Somebody rejected; counts only when the record says so."""
+        self._wake("rejected")
 
-    async def _execute(self, record: Record, step: Next) -> datetime | None:
-        if record.plan is None:
-            return None
-        incident = record.incident
-        if incident.status is IncidentStatus.IDENTIFIED:
-            incident = await self._move(incident, IncidentStatus.RESOLVING, step.reason)
-        self.acting.add(incident.id)
-        try:
-            await self._resolution.execute(record.plan)
-        except TargetLocked as locked:
-            log.info("%s waits: %s", incident.key, locked.message)
-            return self._clock.now() + timedelta(seconds=self._refresh_s)
-        except ActionError as error:
-            return await self._hand_over(incident, error.message)
-        finally:
-            self.acting.discard(incident.id)
-        return None
+    @workflow.signal
+    def cancel(self) -> None:
+        """Somebody cancelled; counts only when the record says so."""
+        self._wake("cancel")
 
-    async def _verify(self, record: Record, step: Next) -> datetime | None:
-        if record.plan is not None:
-            await self._resolution.verify(record.plan, record.executions)
-        return None
+    @workflow.signal
+    def taken_over(self) -> None:
+        """A person took over; counts only when the record says so."""
+        self._wake("taken_over")
 
-    async def _recover(self, record: Record, step: Next) -> datetime | None:
-        await self._resolution.recover(record.incident)
-        return None
+    @workflow.signal
+    def rediagnose(self) -> None:
+        """Somebody wants it diagnosed afresh; counts only when the record says so."""
+        self._wake("rediagnose")
 
-    async def _confirm_recovery(self, record: Record, step: Next) -> datetime | None:
-        verification = record.verification
-        if verification is not None and verification.result is VerificationResult.VERIFIED:
-            reason = verification.reason
-        else:
-            check = await self._resolution.confirm_cleared(record.incident)
-            if check.result is VerificationResult.FAILED:
-                return self._clock.now() + timedelta(seconds=self._refresh_s)
-            reason = f"every alert has resolved; {check.reason}"
-        await self._resolution.void_requests(record.incident, "the incident is resolved")
-        fresh = await self._store.incident(record.incident.id)
-        await self._move(fresh.model_copy(update={"escalation": None}), _RESOLVED, reason)
-        return None
+    def _wake(self, by: str) -> None:
+        self._woken = True
+        self._wakes = [*self._wakes, by][-WAKES_KEPT:]
 
-    async def _escalate(self, record: Record, step: Next) -> datetime | None:
-        return await self._hand_over(record.incident, step.reason)
-
-    async def _hand_over(self, incident: Incident, reason: str) -> datetime | None:
-        now = self._clock.now()
-        escalated = incident.model_copy(update={"escalation": reason, "updated_at": now})
-        if incident.status is IncidentStatus.RESOLVING:
-            escalated = escalated.moved_to(IncidentStatus.IDENTIFIED, now)
-        event = AuditEvent(
-            at=now,
-            actor="agent:coordinator",
-            kind="incident.escalated",
-            incident_id=incident.id,
-            summary=f"handed to a human: {reason}",
+    async def _look(self) -> Look:
+        self._woken = False
+        look: Look = await workflow.execute_local_activity(
+            LOOK, self._id, result_type=Look, start_to_close_timeout=SHORT, retry_policy=STORE
         )
-        await self._store.save_incident(escalated, [event])
-        return None
+        return look
 
-    async def _move(self, incident: Incident, status: IncidentStatus, reason: str) -> Incident:
-        now = self._clock.now()
-        event = AuditEvent(
-            at=now,
-            actor="agent:coordinator",
-            kind=f"incident.{status}",
-            incident_id=incident.id,
-            summary=f"{incident.status} → {status}: {reason}",
+    async def _wait(self, look: Look) -> None:
+        """Sleep until something happens, or it is time to look again."""
+        self._standing = Standing(stage=look.stage, reason=look.reason, state="waiting")
+        limit = None if look.wait_s is None else timedelta(seconds=look.wait_s)
+        try:
+            await workflow.wait_condition(lambda: self._woken, timeout=limit)
+        except TimeoutError:
+            return
+
+    async def _do(self, look: Look) -> Look:
+        """Run one stage; what became of a stage that failed, the record says."""
+        self._standing = Standing(stage=look.stage, reason=look.reason, state="working")
+        order = StageOrder(incident_id=self._id, stage=look.stage, step=look.step)
+        try:
+            if look.stage in OF_THE_STORE:
+                return await self._briefly(order)
+            return await self._at_length(order, look.queue)
+        except ActivityError as error:
+            if is_cancelled_exception(error) or look.stage in ACTING | {Stage.RECOVER}:
+                return await self._look()
+            return await self._give_up(look, error)
+
+    async def _briefly(self, order: StageOrder) -> Look:
+        look: Look = await workflow.execute_local_activity(
+            order.stage.value,
+            order,
+            result_type=Look,
+            start_to_close_timeout=SHORT,
+            retry_policy=STORE,
         )
-        return await self._store.save_incident(incident.moved_to(status, now), [event])
+        return look
+
+    async def _at_length(self, order: StageOrder, queue: str | None) -> Look:
+        """Run a stage that may take long; stop it when a person has halted the incident."""
+        is_action = order.stage in ACTING
+        running = workflow.start_activity(
+            order.stage.value,
+            order,
+            result_type=Look,
+            task_queue=queue,
+            start_to_close_timeout=LONGEST_STAGE,
+            schedule_to_start_timeout=NO_WORKER_AFTER if is_action else None,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=ONCE if is_action else READ,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        is_told = False
+        while not running.done():
+            self._woken = False
+            await workflow.wait_condition(lambda: running.done() or self._woken)
+            if not running.done() and not is_told and (await self._look()).is_halted:
+                is_told = running.cancel()
+        look: Look = await running
+        return look
+
+    async def _give_up(self, failed: Look, error: ActivityError) -> Look:
+        """Hand the incident to a human: trying again has not helped, or cannot."""
+        stage = failed.stage.value.replace("_", " ")
+        reason = f"{stage} was given up: {error.cause or error}"
+        look: Look = await workflow.execute_local_activity(
+            HAND_OVER,
+            HandOver(incident_id=self._id, reason=reason),
+            result_type=Look,
+            start_to_close_timeout=SHORT,
+            retry_policy=STORE,
+        )
+        return look
 
 
-_RESOLVED = IncidentStatus.RESOLVED
-_ACTING = (Stage.RECOVER, Stage.EXECUTE, Stage.VERIFY, Stage.CONFIRM_RECOVERY)
+def _is_same(one: Look, other: Look) -> bool:
+    return (one.stage, one.step, one.reason) == (other.stage, other.step, other.reason)
+
+
+def _with_pause(look: Look, repeats: int) -> Look:
+    """Return `look`, put off if the same was asked for too often in a row."""
+    if repeats < SAME_AGAIN_MAX:
+        return look
+    pause_s = min(PAUSE_S_MAX, 2.0 ** (repeats - SAME_AGAIN_MAX + 1))
+    return look.model_copy(update={"wait_s": max(look.wait_s or 0.0, pause_s)})

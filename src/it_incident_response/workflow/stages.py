@@ -1,6 +1,5 @@
 """Which stage an incident needs next, judged from the record alone: pure, so any worker agrees."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
@@ -12,8 +11,12 @@ from it_incident_response.domain.incident import Incident, IncidentStatus
 from it_incident_response.domain.model import UtcTime, Value
 from it_incident_response.domain.plan import Plan
 from it_incident_response.domain.verification import Verification, VerificationResult
+from it_incident_response.safety.gate_task import ATTEMPTS_MAX
 
 _INVESTIGATING = IncidentStatus.INVESTIGATING
+
+RETRY_S = 5.0
+"""Before the second attempt at a step whose target could not be reached; then doubled each time."""
 
 
 class Stage(StrEnum):
@@ -28,7 +31,11 @@ class Stage(StrEnum):
     AWAIT_APPROVAL = "await_approval"
     EXECUTE = "execute"
     VERIFY = "verify"
+    ROLL_BACK = "roll_back"
+    """A step failed, or the fix did not help: undo what can be undone."""
     ESCALATE = "escalate"
+    WRITE_UP = "write_up"
+    """It is over: record what happened, in short."""
     REST = "rest"
     """Nothing to do until something new happens."""
 
@@ -58,6 +65,8 @@ class Next(Value):
     stage: Stage
     reason: str
     not_before: UtcTime | None = None
+    step: int | None = None
+    """Number of the plan's step to run or to undo."""
 
 
 def next_stage(record: Record, now: UtcTime, *, refresh_s: float) -> Next:
@@ -69,7 +78,7 @@ def next_stage(record: Record, now: UtcTime, *, refresh_s: float) -> Next:
     if _has(record, StepState.STARTED):
         return Next(stage=Stage.RECOVER, reason="a step was started and its end is unknown")
     if not incident.status.is_open:
-        return Next(stage=Stage.REST, reason=f"it is {incident.status}")
+        return _when_over(incident)
     if incident.status is IncidentStatus.RESOLVING:
         return _while_resolving(record)
     if _all_alerts_resolved(record):
@@ -77,27 +86,86 @@ def next_stage(record: Record, now: UtcTime, *, refresh_s: float) -> Next:
     return _before_resolving(record, now, refresh_s)
 
 
+def _when_over(incident: Incident) -> Next:
+    if incident.written_up_at is None:
+        return Next(stage=Stage.WRITE_UP, reason=f"it is {incident.status}")
+    return Next(stage=Stage.REST, reason=f"it is {incident.status}")
+
+
 def _while_resolving(record: Record) -> Next:
     if record.plan is None:
         return Next(stage=Stage.ESCALATE, reason="it is being resolved by hand, without a plan")
+    obstacle = _obstacle(record)
+    if obstacle is not None:
+        return Next(stage=Stage.ESCALATE, reason=obstacle)
+    failure = _failure(record)
+    if failure is not None:
+        return failure
+    step = _step_to_run(record, record.plan)
+    if step is not None:
+        return Next(stage=Stage.EXECUTE, reason="the plan is approved and not finished", step=step)
+    return _when_all_ran(record)
+
+
+def _obstacle(record: Record) -> str | None:
+    """Return why only a human can go on, or None."""
+    if record.incident.halt:
+        return record.incident.halt
     if _has(record, StepState.IN_DOUBT):
-        return Next(stage=Stage.ESCALATE, reason="nobody knows whether a step took effect")
-    if _has(record, StepState.FAILED):
-        return Next(stage=Stage.ESCALATE, reason=f"a step failed: {_error_of(record.executions)}")
-    if _has(record, StepState.DRY_RUN):
-        return Next(stage=Stage.ESCALATE, reason="dry run: nothing was changed")
-    if _finished_steps(record) < len(record.plan.steps):
-        return Next(stage=Stage.EXECUTE, reason="the plan is approved and not finished")
+        return "nobody knows whether a step took effect"
+    return "dry run: nothing was changed" if _has(record, StepState.DRY_RUN) else None
+
+
+def _when_all_ran(record: Record) -> Next:
     if record.verification is None:
         return Next(stage=Stage.VERIFY, reason="every step has run")
-    if record.verification.result is VerificationResult.VERIFIED:
+    result, reason = record.verification.result, record.verification.reason
+    if result is VerificationResult.VERIFIED:
         return Next(stage=Stage.CONFIRM_RECOVERY, reason="the fix is verified")
-    return Next(stage=Stage.ESCALATE, reason=record.verification.reason)
+    if result is VerificationResult.UNVERIFIABLE:
+        return Next(stage=Stage.ESCALATE, reason=reason)
+    return _take_back(record, reason)
+
+
+def _failure(record: Record) -> Next | None:
+    """Return what follows from a step that failed: another attempt if none began, else undoing."""
+    failed = [e for e in record.executions if e.state is StepState.FAILED]
+    if not failed:
+        return None
+    last = failed[-1]
+    done = {e.step for e in record.executions if _is_done(e) and e.is_undo is last.is_undo}
+    if last.step in done:
+        return None
+    if last.is_undo:
+        return Next(stage=Stage.ESCALATE, reason=f"an undo failed: {last.error}")
+    if last.started_at is None and last.attempt < ATTEMPTS_MAX and last.ended_at is not None:
+        pause = timedelta(seconds=RETRY_S * 2 ** (last.attempt - 1))
+        reason = f"step {last.step} could not begin: {last.error}"
+        due = last.ended_at + pause
+        return Next(stage=Stage.EXECUTE, reason=reason, step=last.step, not_before=due)
+    return _take_back(record, f"a step failed: {last.error or 'no reason given'}")
+
+
+def _take_back(record: Record, reason: str) -> Next:
+    """Return the next undo, last step first; a human has it when there is nothing left to undo."""
+    undone = {e.step for e in record.executions if e.is_undo}
+    for step in reversed(record.plan.steps if record.plan else ()):
+        ran = any(
+            _is_done(e) and not e.is_undo and e.step == step.number for e in record.executions
+        )
+        if ran and step.undo is not None and step.number not in undone:
+            return Next(stage=Stage.ROLL_BACK, reason=reason, step=step.number)
+    if undone:
+        steps = ", ".join(str(number) for number in sorted(undone))
+        return Next(stage=Stage.ESCALATE, reason=f"{reason}; undone: step {steps}")
+    return Next(stage=Stage.ESCALATE, reason=reason)
 
 
 def _before_resolving(record: Record, now: UtcTime, refresh_s: float) -> Next:
     incident, diagnosis = record.incident, record.diagnosis
     has_unseen = bool(_firing(record) - record.diagnosed_alerts)
+    if incident.halt:
+        return Next(stage=Stage.REST, reason=f"a human has it: {incident.halt}")
     if incident.escalation and not (has_unseen and incident.status is _INVESTIGATING):
         return Next(stage=Stage.REST, reason=f"a human has it: {incident.escalation}")
     if diagnosis is None:
@@ -105,7 +173,7 @@ def _before_resolving(record: Record, now: UtcTime, refresh_s: float) -> Next:
     if incident.status is _INVESTIGATING:
         return _rediagnose(diagnosis, now, refresh_s)
     if _is_granted(record):
-        return Next(stage=Stage.EXECUTE, reason="the plan is approved")
+        return _begin(record, "the plan is approved")
     if has_unseen:
         return _rediagnose(diagnosis, now, refresh_s)
     return _by_plan(record, diagnosis)
@@ -120,7 +188,7 @@ def _by_plan(record: Record, diagnosis: Diagnosis) -> Next:
     if plan.is_forbidden:
         return Next(stage=Stage.ESCALATE, reason=f"policy forbids it: {plan.is_forbidden}")
     if not plan.needs_approval:
-        return Next(stage=Stage.EXECUTE, reason="policy lets it run without approval")
+        return _begin(record, "policy lets it run without approval")
     return _by_approval(record.approval)
 
 
@@ -172,11 +240,15 @@ def _has(record: Record, state: StepState) -> bool:
     return any(execution.state is state for execution in record.executions)
 
 
-def _finished_steps(record: Record) -> int:
-    done = {e.step for e in record.executions if e.state is StepState.FINISHED and not e.is_undo}
-    return len(done)
+def _begin(record: Record, reason: str) -> Next:
+    step = record.plan.steps[0].number if record.plan and record.plan.steps else None
+    return Next(stage=Stage.EXECUTE, reason=reason, step=step)
 
 
-def _error_of(executions: Sequence[Execution]) -> str:
-    errors = [e.error for e in executions if e.state is StepState.FAILED and e.error]
-    return errors[-1] if errors else "no reason given"
+def _is_done(execution: Execution) -> bool:
+    return execution.state is StepState.FINISHED
+
+
+def _step_to_run(record: Record, plan: Plan) -> int | None:
+    done = {e.step for e in record.executions if _is_done(e) and not e.is_undo}
+    return next((step.number for step in plan.steps if step.number not in done), None)
