@@ -2,15 +2,30 @@
 
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from it_incident_response.cli.output import ago, clean, json_option, print_json, print_table
+from it_incident_response.cli.output import (
+    ago,
+    clean,
+    console,
+    json_option,
+    print_json,
+    print_table,
+)
 from it_incident_response.cli.runtime import open_runtime, run_async
-from it_incident_response.errors import InputRejected
+from it_incident_response.errors import InputRejected, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from it_incident_response.ports import RejectedItem
 
 MAX_BODY_BYTES = 50_000_000
+LINE_SHOWN = 2000
+"""Characters of one line of a rejected body; `--json` has all that is kept."""
 
 
 @click.group()
@@ -76,6 +91,46 @@ async def ingest(ctx: click.Context, file: Path, as_json: bool) -> None:
         return
     keys = ", ".join(f"{i.key} ({i.firing_alerts} firing)" for i in touched) or "no incident"
     click.echo(f"{count} alerts taken in: {keys}")
+
+
+@alerts.command()
+@click.option("--show", "item", type=int, metavar="ID", help="Print what is kept of one body.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000))
+@json_option
+@click.pass_context
+@run_async
+async def rejected(ctx: click.Context, item: int | None, limit: int, as_json: bool) -> None:
+    """List bodies that nobody could read, the last first, and why; retention removes them."""
+    async with open_runtime(ctx) as runtime:
+        found = list(await runtime.store.rejected_items(10_000 if item is not None else limit))
+        now = runtime.clock.now()
+    if item is not None:
+        found = [each for each in found if each.id == item]
+        if not found:
+            raise NotFound(f"there is no rejected body {item}", hint="see `iir alerts rejected`")
+    if as_json:
+        print_json([each.model_dump(exclude={"body"}) | {"body": _text(each)} for each in found])
+    elif item is not None:
+        for line in _text(found[0]).splitlines():
+            console().print(clean(line, LINE_SHOWN))
+    else:
+        _list_rejected(found, now)
+
+
+def _list_rejected(found: "Sequence[RejectedItem]", now: "datetime") -> None:
+    if not found:
+        click.echo("No body was rejected.")
+        return
+    rows = [
+        (each.id, each.source, ago(each.rejected_at, now), each.size_bytes, clean(each.reason, 160))
+        for each in found
+    ]
+    print_table("", ("id", "source", "rejected", "bytes", "why"), rows)
+    click.echo("What is kept of one: iir alerts rejected --show ID")
+
+
+def _text(item: "RejectedItem") -> str:
+    return item.body.decode("utf-8", "replace")
 
 
 def _read(file: Path) -> bytes:

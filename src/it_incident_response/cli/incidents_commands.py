@@ -95,9 +95,10 @@ async def list_(ctx: click.Context, /, **given: Any) -> None:
 async def show(ctx: click.Context, incident: str, as_json: bool) -> None:
     """Show everything known about INCIDENT (a key such as INC-000123, or an id)."""
     from it_incident_response.cli.incident_view import show_incident
+    from it_incident_response.system.overview import view_of
 
     async with open_runtime(ctx) as runtime:
-        view = await runtime.incident_view(incident)
+        view = await view_of(runtime, incident)
     if as_json:
         print_json(view)
     else:
@@ -112,10 +113,11 @@ async def show(ctx: click.Context, incident: str, as_json: bool) -> None:
 async def timeline(ctx: click.Context, incident: str, as_json: bool) -> None:
     """Show what happened to INCIDENT, in order, and where it stands now."""
     from it_incident_response.cli.incident_view import show_now
+    from it_incident_response.system.overview import view_of
     from it_incident_response.system.views import timeline as events_of
 
     async with open_runtime(ctx) as runtime:
-        view = await runtime.incident_view(incident)
+        view = await view_of(runtime, incident)
         events = await events_of(runtime.store, view.incident.id)
     if as_json:
         print_json(events)

@@ -105,8 +105,10 @@ class ApprovalPart(StorePart):
             body = await connection.scalar(query.with_for_update())
             if body is None:
                 raise NotFound(f"there is no approval {approval.id[:50]!r}")
-            _require_decidable(load(Approval, body), approval, expected)
-            await _replace(connection, approval)
+            stored = load(Approval, body)
+            _require_decidable(stored, approval, expected)
+            # Whoever decided may have read the request before somebody was reminded of it.
+            await _replace(connection, approval.model_copy(update={"notices": stored.notices}))
             due = approval.decided_at or self._clock.now()
             await wake_all(connection, self._database, [approval.incident_id], due)
             await append_events(connection, self._database, events)

@@ -1,4 +1,4 @@
-"""Asks the engine what it does for incidents: `describe` of each one's workflow, changing nothing."""
+"""Asks the engine what it does for incidents: describes their workflows, changing nothing."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.service import RPCError, RPCStatusCode
 
 from it_incident_response.domain.ids import IncidentId
-from it_incident_response.errors import ConnectorError
+from it_incident_response.errors import ConfigError, ConnectorError
 from it_incident_response.ports import Leases, SystemClock
 from it_incident_response.workflow.engine.connection import connect
 from it_incident_response.workflow.engine.settings import EngineSettings
@@ -42,7 +42,7 @@ class ConfiguredEngineLook:
             return {}
         try:
             client = await connect(self._settings, address, timeout_s=CONNECT_TIMEOUT_S)
-        except ConnectorError:
+        except (ConnectorError, ConfigError):
             return dict.fromkeys(ids, _UNREACHABLE)
         gate = asyncio.Semaphore(AT_ONCE)
 

@@ -54,7 +54,10 @@ class EngineLook(Protocol):
     """Asks the engine about workflows."""
 
     async def __call__(self, ids: Sequence[IncidentId]) -> Mapping[IncidentId, EngineState]:
-        """Return the state of each; one that cannot be asked is `unreachable`, never missing."""
+        """Return the state of each; `unreachable` for what cannot be asked, without raising.
+
+        An embedded engine that nobody runs knows none.
+        """
         ...
 
 
