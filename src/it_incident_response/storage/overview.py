@@ -62,7 +62,7 @@ class OverviewPart(StorePart):
             if body is None:
                 raise NotFound(f"there is no approval {approval.id[:50]!r}")
             stored = load(Approval, body)
-            if stored.status is not ApprovalStatus.PENDING or stored.notices != expected.notices:
+            if stored.status is not ApprovalStatus.PENDING or stored != expected:
                 raise Conflict(f"approval {approval.id} was decided or noted on meanwhile")
             row = update(approvals).where(approvals.c.id == key_text(approval.id))
             await connection.execute(row.values(body=dump(approval)))
