@@ -23,6 +23,7 @@ from it_incident_response.errors import ConfigError, ConnectorUnavailable, Store
 from it_incident_response.workflow.engine.connection import connect
 from it_incident_response.workflow.engine.embedded import EmbeddedServer, running_address
 from it_incident_response.workflow.engine.engine_folder import EngineFolder, read_note
+from it_incident_response.workflow.engine.ports import free_port as free_port_of
 from it_incident_response.workflow.engine.server_binary import find_binary
 from it_incident_response.workflow.engine.server_process import arguments
 from it_incident_response.workflow.engine.settings import EngineSettings
@@ -222,6 +223,52 @@ async def test_after_a_power_cut_everything_is_told_again(settings, change, time
         client = await connect(settings, server.address)
         assert (await client.get_workflow_handle("w").describe()).id == "w"
     assert fresh.times == times
+
+
+def wrapped(path: Path, before: str) -> Path:
+    """Return a program that runs a line of shell before it becomes the server."""
+    path.write_text(
+        f'#!/bin/sh\nif [ "$1" = server ]; then {before}; fi\nexec {find_binary(None)} "$@"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+async def test_a_file_that_the_server_dies_of_again_and_again_is_set_aside(
+    engine_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("it_incident_response.workflow.engine.embedded._PAUSE_S", 0.01)
+    aside = engine_folder / "temporal.db.set-aside"
+    dies = f"if [ ! -e {aside} ]; then (sleep 0.7; kill -9 $$) & fi"
+    settings = EngineSettings(
+        folder=engine_folder, embedded_binary=wrapped(tmp_path / "temporal", dies)
+    )
+    fresh = Fresh()
+    async with EmbeddedServer(settings, on_fresh=fresh) as server:
+        await eventually(lambda: fresh.times == 2, 60, "a new file")
+        await server.until_ready(20)
+        await park(await connect(settings, server.address), "w")
+    assert aside.exists()
+
+
+async def test_a_server_that_never_starts_is_told_with_its_last_words(engine_folder, tmp_path):
+    fails = wrapped(tmp_path / "temporal", 'echo "Error: the moon is full" >&2; exit 1')
+    with pytest.raises(ConnectorUnavailable, match="the moon is full") as failed:
+        async with EmbeddedServer(EngineSettings(folder=engine_folder, embedded_binary=fails)):
+            pytest.fail("entered")
+    assert str(fails) in str(failed.value)
+
+
+async def test_a_start_that_loses_its_port_takes_another(engine_folder, tmp_path):
+    """As if another program had taken it between our look and the server's."""
+    once = tmp_path / "once"
+    loses = f'if [ ! -e {once} ]; then touch {once}; echo "Error: already in use" >&2; exit 1; fi'
+    settings = EngineSettings(
+        folder=engine_folder, embedded_binary=wrapped(tmp_path / "temporal", loses)
+    )
+    async with EmbeddedServer(settings) as server:
+        assert server.address != f"127.0.0.1:{free_port_of(engine_folder)}"
+        await park(await connect(settings, server.address), "w")
 
 
 async def test_on_fresh_is_owed_until_it_succeeded(settings):
