@@ -140,6 +140,20 @@ async def test_a_restart_of_a_living_service_is_told_from_none(
     assert (await executor.probe(RESTART, before=before.outputs)).took_effect is True
 
 
+async def test_where_a_key_gets_no_terminal_commands_run_without(web: Host) -> None:
+    """What runs by sudo cannot be stopped then; that is no reason not to run it."""
+    keys = web.path("/home/deploy/.ssh/authorized_keys")
+    usual = keys.read_text()
+    keys.write_text(f"no-pty {usual}")
+    executor = _executor(web)
+    before = await executor.probe(RESTART)
+    outcome = await executor.execute(RESTART, key="k")
+    keys.write_text(usual)
+    assert outcome.succeeded, outcome
+    assert (await executor.probe(RESTART, before=before.outputs)).took_effect is True
+    await executor.close()
+
+
 async def test_sudo_refuses_another_unit_and_the_advice_is_right(
     web: Host, executor: SshExecutor
 ) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from it_incident_response.domain.action import Action, Risk
@@ -15,7 +15,7 @@ from it_incident_response.errors import (
     IncidentResponseError,
     TargetUnknown,
 )
-from it_incident_response.executors.ssh_run import Bounds, Ending, NotStarted, Run
+from it_incident_response.executors.ssh_run import Bounds, Ending, NotStarted, Run, TerminalRefused
 from it_incident_response.executors.ssh_settings import SshSettings
 from it_incident_response.executors.ssh_text import clean, command_line, sudoers_line
 from it_incident_response.ports import Health, Outcome, Preview, Probe
@@ -52,6 +52,8 @@ class SshExecutor:
         self._settings = settings
         self._hosts = {host.name: host for host in inventory.hosts}
         self._attempts: OrderedDict[str, asyncio.Task[Outcome]] = OrderedDict()
+        self._stops: OrderedDict[str, str] = OrderedDict()
+        self._without_terminal: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -85,7 +87,7 @@ class SshExecutor:
         attempt = self._attempts.get(key)
         if attempt is not None:
             return await _joined(attempt, key)
-        attempt = asyncio.ensure_future(self._execute(host, action))
+        attempt = asyncio.ensure_future(self._execute(host, action, key))
         self._attempts[key] = attempt
         if len(self._attempts) > _REMEMBERED_KEYS:
             self._attempts.popitem(last=False)
@@ -96,6 +98,10 @@ class SshExecutor:
         except IncidentResponseError:
             self._attempts.pop(key, None)  # nothing was started: it may be tried again
             raise
+
+    def how_it_stopped(self, key: str) -> str | None:
+        """Return what a cancelled attempt did when it was told to stop; None if it was not."""
+        return self._stops.get(key)
 
     async def probe(self, action: Action, *, before: tuple[str, ...] | None = None) -> Probe:
         """Run the action's probes; a probe that fails tells nothing."""
@@ -166,11 +172,11 @@ class SshExecutor:
             return (*_ENVIRONMENT, *_SUDO, *command)
         return _unprivileged(command, self._limit_s(action))
 
-    async def _execute(self, host: HostEntry, action: Action) -> Outcome:
+    async def _execute(self, host: HostEntry, action: Action, key: str) -> Outcome:
         runs: list[Run] = []
         for command in action.commands():
             try:
-                run = await self._step(host, action, command)
+                run = await self._step(host, action, command, key)
             except ConnectorError as error:
                 if not runs:
                     raise
@@ -182,26 +188,38 @@ class SshExecutor:
                 return _outcome(runs, self._explain(host, command, run))
         return _outcome(runs, None)
 
-    async def _step(self, host: HostEntry, action: Action, command: Vector) -> Run:
+    async def _step(self, host: HostEntry, action: Action, command: Vector, key: str) -> Run:
         is_change = action.risk is not Risk.READ_ONLY
         vector, limit_s = self._vector(action, command), self._limit_s(action)
-        return await self._run(host, vector, limit_s, is_change=is_change)
+        return await self._run(host, vector, limit_s, is_change=is_change, key=key)
+
+    def _note_stop(self, key: str, seen: str) -> None:
+        self._stops[key] = seen
+        if len(self._stops) > _REMEMBERED_KEYS:
+            self._stops.popitem(last=False)
 
     async def _run(
-        self, host: HostEntry, vector: Vector, limit_s: float, *, is_change: bool
+        self, host: HostEntry, vector: Vector, limit_s: float, *, is_change: bool, key: str = ""
     ) -> Run:
-        """Run one command; a connection that turns out to be dead is replaced once.
+        """Run one command; a connection that turns out to be dead is replaced.
 
         Raises `ConnectorError` only when the command was certainly not started.
         """
         from it_incident_response.executors.ssh_command import run_command
 
         line = f"{_REPLACE_SHELL} {command_line(vector)}"
-        bounds = Bounds(limit_s, self._settings.max_output_bytes, not is_change)
-        for is_last in (False, True):
+        by_sudo = is_change and self._settings.sudo
+        for is_last in (False, False, True):
+            terminal = by_sudo and host.name not in self._without_terminal
+            bounds = Bounds(limit_s, self._settings.max_output_bytes, not is_change, terminal)
             async with self._connections.use(host) as connection:
                 try:
-                    ended = await run_command(connection, line, bounds)
+                    ended = await run_command(
+                        connection, line, bounds, on_stop=partial(self._note_stop, key)
+                    )
+                except TerminalRefused:
+                    self._without_terminal.add(host.name)
+                    continue
                 except NotStarted as reason:
                     if connection.is_closed() and not is_last:
                         continue
@@ -209,7 +227,7 @@ class SshExecutor:
                         "ssh", f"{self._where(host)} did not run {vector[-1]!r}: {reason}"
                     ) from None
                 return Run(vector, ended, clean(ended.stdout), clean(ended.stderr))
-        raise AssertionError("the second attempt returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     async def _look(self, host: HostEntry, action: Action, command: Vector) -> Run:
         """Run a read-only command as the user, or by sudo if that fails and sudo permits it."""

@@ -19,6 +19,10 @@ class NotStarted(Exception):
     """The command certainly did not run; says why."""
 
 
+class TerminalRefused(NotStarted):
+    """The host gives this user no terminal; without one the command may be run."""
+
+
 class Ending(StrEnum):
     """How a command that was started came to its end, as far as we know."""
 
@@ -37,6 +41,8 @@ class Bounds:
     stdout_bytes: int
     stops_at_output_limit: bool
     """False for a command that changes something: cutting it off would leave it half done."""
+    has_terminal: bool = False
+    """Whether it gets a terminal on the host: the only way to stop what sudo runs as root."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,8 @@ class Run:
     @property
     def is_sudo_refusal(self) -> bool:
         """True if sudo did not let it run."""
-        return not self.is_success and any(text in self.stderr for text in _SUDO_REFUSALS)
+        said = self.stderr or self.stdout  # on a terminal both are one
+        return not self.is_success and any(text in said for text in _SUDO_REFUSALS)
 
     def result(self) -> CommandResult:
         """Return it as the journal keeps it; killed by signal N counts as 128+N, as shells do."""
