@@ -62,7 +62,7 @@ class DurableService:
         persistent = Persistent(f"working with Temporal at {self._engine.address}")
         while True:
             await persistent.attempt(lambda: self._work(None))
-            await asyncio.sleep(STANDBY_S)
+            await SystemClock().sleep(STANDBY_S)
 
     async def _work_beside(self, server: EmbeddedServer) -> None:
         """Work until another process has our post: we were away for too long."""
@@ -119,7 +119,7 @@ class DurableService:
 
         while True:
             await persistent.attempt(compare)
-            await asyncio.sleep(RECONCILE_S)
+            await SystemClock().sleep(RECONCILE_S)
 
     async def _open_incidents(self) -> list[IncidentId]:
         found: list[IncidentId] = []
@@ -141,7 +141,7 @@ class DurableService:
             if not is_told and not persistent.is_failing:
                 log.info("another process runs the engine; standing by, receiving only")
                 is_told = True
-            await asyncio.sleep(STANDBY_S)
+            await SystemClock().sleep(STANDBY_S)
 
     async def _may_take_post(self) -> bool:
         lease = await self._hold_post("")
@@ -162,7 +162,7 @@ class DurableService:
 
     async def _keep_post(self, address: str) -> None:
         while True:
-            await asyncio.sleep(POST_S / 3)
+            await SystemClock().sleep(POST_S / 3)
             try:
                 lease = await self._hold_post(address)
             except StoreUnavailable as error:

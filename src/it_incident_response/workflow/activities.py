@@ -14,7 +14,7 @@ from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.model import Value
 from it_incident_response.errors import NotFound
-from it_incident_response.ports import Clock
+from it_incident_response.ports import Clock, SystemClock
 from it_incident_response.workflow.failures import crossing
 from it_incident_response.workflow.messages import HandOver, Look, StageOrder
 from it_incident_response.workflow.queues import queue_of_step, site_of, site_queue
@@ -173,7 +173,7 @@ async def _beating() -> AsyncIterator[None]:
     async def beat() -> None:
         while True:
             activity.heartbeat()
-            await asyncio.sleep(every_s)
+            await SystemClock().sleep(every_s)
 
     task = asyncio.create_task(beat())
     try:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.model import Value
-from it_incident_response.ports import Clock, WorkQueue
+from it_incident_response.ports import Clock, SystemClock, WorkQueue
 from it_incident_response.workflow.persistence import Persistent, wait_for_event
 
 WakeWorkflow = Callable[[IncidentId], Awaitable[None]]
@@ -52,7 +52,7 @@ class Outbox:
             self._told.clear()
             busy = await persistent.attempt(lambda: self._send_batch(wake_workflow))
             if persistent.is_failing:
-                await asyncio.sleep(self._settings.retry_s)
+                await SystemClock().sleep(self._settings.retry_s)
             elif not busy:
                 await wait_for_event(self._told, self._settings.idle_s)
 

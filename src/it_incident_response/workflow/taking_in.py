@@ -6,7 +6,7 @@ from datetime import datetime
 
 from it_incident_response.agents.detection_agent import DetectionAgent
 from it_incident_response.domain.model import Value
-from it_incident_response.ports import AlertSource, Clock, ConditionSource
+from it_incident_response.ports import AlertSource, Clock, ConditionSource, SystemClock
 from it_incident_response.workflow.persistence import Persistent, wait_for_event
 
 GIVE_WAY_S_MAX = 1.0
@@ -76,7 +76,7 @@ class TakingIn:
             self._then()
             if self._is_pressed():
                 took_s = asyncio.get_running_loop().time() - began
-                await asyncio.sleep(min(took_s, GIVE_WAY_S_MAX))
+                await SystemClock().sleep(min(took_s, GIVE_WAY_S_MAX))
 
     async def _ingest(self) -> bool:
         return await self._detection.ingest() is not None

@@ -240,8 +240,36 @@ CASES = {
         ),
         Stage.DIAGNOSE,
     ),
-    "resolved": (record(IncidentStatus.RESOLVED), Stage.REST),
-    "closed": (record(IncidentStatus.CLOSED), Stage.REST),
+    "resolved": (record(IncidentStatus.RESOLVED), Stage.WRITE_UP),
+    "closed": (record(IncidentStatus.CLOSED), Stage.WRITE_UP),
+    "written up": (
+        record(incident=incident(IncidentStatus.CLOSED, written_up_at=NOW)),
+        Stage.REST,
+    ),
+    "halted while diagnosed": (
+        record(incident=incident(IncidentStatus.INVESTIGATING, halt="taken over by bob")),
+        Stage.REST,
+    ),
+    "halted while approved": (
+        planned(
+            incident=incident(halt="taken over by bob"), approval=approval(ApprovalStatus.APPROVED)
+        ),
+        Stage.REST,
+    ),
+    "halted in the middle": (
+        planned(
+            incident=incident(IncidentStatus.RESOLVING, halt="cancelled by bob"),
+            executions=(execution(StepState.FINISHED),),
+        ),
+        Stage.ESCALATE,
+    ),
+    "halted while a step hangs": (
+        planned(
+            incident=incident(IncidentStatus.RESOLVING, halt="cancelled by bob"),
+            executions=(execution(StepState.STARTED),),
+        ),
+        Stage.RECOVER,
+    ),
     "resolved but a step hangs": (
         record(IncidentStatus.RESOLVED, executions=(execution(StepState.STARTED),)),
         Stage.RECOVER,
@@ -270,3 +298,80 @@ def test_waiting_ends_when_the_request_expires():
 def test_the_reason_names_the_failure():
     step = judged(resolving(executions=(execution(StepState.FAILED),)))
     assert "it broke" in step.reason
+
+
+def two_steps():
+    """A plan of two steps that can be undone, and a third that cannot."""
+    (step,) = plan().steps
+    numbered = [step.model_copy(update={"number": n, "undo": ACTION}) for n in (1, 2)]
+    last = step.model_copy(update={"number": 3})
+    return plan(steps=(*numbered, last))
+
+
+def ran(step, state=StepState.FINISHED, **more):
+    given = {"step": step, "id": f"e{step}", "key": f"k{step}{more}", "started_at": NOW, **more}
+    return execution(state).model_copy(update=given)
+
+
+def test_steps_run_in_order_each_when_the_one_before_has_finished():
+    seen = []
+    for done in range(3):
+        executions = tuple(ran(n) for n in range(1, done + 1))
+        step = judged(resolving(plan=two_steps(), executions=executions))
+        seen.append((step.stage, step.step))
+    assert seen == [(Stage.EXECUTE, n) for n in (1, 2, 3)]
+
+
+def test_a_fix_that_did_not_help_is_taken_back_last_step_first():
+    all_ran = tuple(ran(n) for n in (1, 2, 3))
+    given = {"plan": two_steps(), "verification": verification(VerificationResult.FAILED)}
+    first = judged(resolving(executions=all_ran, **given))
+    assert (first.stage, first.step) == (Stage.ROLL_BACK, 2)
+    undone = (*all_ran, ran(2, is_undo=True))
+    second = judged(resolving(executions=undone, **given))
+    assert (second.stage, second.step) == (Stage.ROLL_BACK, 1)
+    end = judged(resolving(executions=(*undone, ran(1, is_undo=True)), **given))
+    assert end.stage is Stage.ESCALATE
+    assert "undone: step 1, 2" in end.reason
+
+
+def test_what_ran_before_a_failed_step_is_taken_back():
+    executions = (ran(1), ran(2, StepState.FAILED))
+    step = judged(resolving(plan=two_steps(), executions=executions))
+    assert (step.stage, step.step) == (Stage.ROLL_BACK, 1)
+
+
+def test_a_failed_undo_goes_to_a_human_and_nothing_more_is_undone():
+    executions = (ran(1), ran(2), ran(3, StepState.FAILED), ran(2, StepState.FAILED, is_undo=True))
+    step = judged(resolving(plan=two_steps(), executions=executions))
+    assert step.stage is Stage.ESCALATE
+    assert "undo failed" in step.reason
+
+
+def test_what_cannot_be_measured_is_not_taken_back():
+    given = {"plan": two_steps(), "verification": verification(VerificationResult.UNVERIFIABLE)}
+    step = judged(resolving(executions=tuple(ran(n) for n in (1, 2, 3)), **given))
+    assert step.stage is Stage.ESCALATE
+
+
+@pytest.mark.parametrize(("attempt", "pause_s"), [(1, 5), (2, 10), (4, 40)])
+def test_a_step_that_could_not_begin_is_tried_again_later_and_later(attempt, pause_s):
+    unreached = {"started_at": None, "ended_at": NOW, "attempt": attempt}
+    step = judged(resolving(executions=(ran(1, StepState.FAILED, **unreached),)))
+    assert (step.stage, step.step) == (Stage.EXECUTE, 1)
+    assert step.not_before == NOW + timedelta(seconds=pause_s)
+
+
+def test_a_step_that_never_could_begin_is_given_up():
+    unreached = {"started_at": None, "ended_at": NOW, "attempt": 5}
+    step = judged(resolving(executions=(ran(1, StepState.FAILED, **unreached),)))
+    assert step.stage is Stage.ESCALATE
+
+
+def test_a_failed_attempt_that_was_made_good_is_forgotten():
+    executions = (
+        ran(1, StepState.FAILED, started_at=None, ended_at=NOW),
+        ran(1, attempt=2),
+    )
+    step = judged(resolving(plan=two_steps(), executions=executions))
+    assert (step.stage, step.step) == (Stage.EXECUTE, 2)
