@@ -145,12 +145,12 @@ def judged(given):
     return next_stage(given, NOW, refresh_s=30)
 
 
-def planned(**more):
-    return record(plan=plan(), planned_for=diagnosis(), **more)
+def planned(*args, **more):
+    return record(*args, **{"plan": plan(), "planned_for": diagnosis(), **more})
 
 
 def resolving(**more):
-    return record(IncidentStatus.RESOLVING, plan=plan(), planned_for=diagnosis(), **more)
+    return planned(IncidentStatus.RESOLVING, **more)
 
 
 CASES = {
