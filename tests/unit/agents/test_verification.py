@@ -1,10 +1,15 @@
 """Verification: each check must hold unbroken for the soak time; what is unknown is no yes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from it_incident_response.agents.verification import BoundCheck, VerificationSettings, Verifier
+from it_incident_response.agents.verification import (
+    BoundCheck,
+    VerificationSettings,
+    Verifier,
+    Watch,
+)
 from it_incident_response.domain.action import AlertsCleared, ProbeSucceeds, SignalWithin
 from it_incident_response.domain.alert import Alert, AlertStatus
 from it_incident_response.domain.entity import Entity, EntityKind
@@ -165,3 +170,44 @@ async def test_one_check_that_fails_outweighs_all_that_hold():
     found = await watched(Record(alert()), bound, CLEARED, conditions=Answers(True))
     assert found.result == "failed"
     assert "still holds" in found.reason
+
+
+async def resumed(watch, *answers, after_s=5.0):
+    """Watch on from `watch`, `after_s` after it was last looked at; returns what was reported."""
+    clock, seen = VirtualClock(watch.seen_at + timedelta(seconds=after_s)), []
+    conditions = Answers(*answers)
+    verifier = Verifier(Record(alert()), clock, SETTINGS, conditions=conditions, metrics=None)
+    found = await verifier.watch(
+        ID, [CLEARED], plan_id="p", watch=watch, on_reading=lambda w, _: seen.append(w)
+    )
+    return found, seen, clock.now()
+
+
+async def test_each_reading_is_reported_so_that_another_process_can_go_on():
+    first = Watch(started_at=NOW, seen_at=NOW)
+    _, seen, _ = await resumed(first, True, False, after_s=0)
+    assert [(w.watched_s, w.held_s) for w in seen] == [(0, None), (10, 0), (20, 10), (30, 20)]
+    again = Watch.model_validate_json(seen[-1].model_dump_json())
+    assert again == seen[-1]
+
+
+@pytest.mark.parametrize(("after_s", "seconds"), [(5, 10), (30, 10), (31, 30), (-1, 30)], ids=str)
+async def test_a_soak_goes_on_after_a_crash_unless_nobody_looked_for_long(after_s, seconds):
+    watch = Watch(started_at=NOW, watched_s=60, held_s=20, seen_at=NOW + timedelta(seconds=60))
+    found, _, ended = await resumed(watch, False, after_s=after_s)
+    assert (found.result, found.started_at) == ("verified", NOW)
+    assert (ended - watch.seen_at).total_seconds() - after_s == seconds
+
+
+async def test_a_break_after_a_crash_begins_the_soak_anew():
+    watch = Watch(started_at=NOW, watched_s=60, held_s=20, seen_at=NOW + timedelta(seconds=60))
+    found, _, ended = await resumed(watch, True, False)
+    assert found.result == "verified"
+    assert (ended - watch.seen_at).total_seconds() == 5 + 10 + 30
+
+
+async def test_time_in_which_nobody_looked_is_no_time_in_which_it_did_not_recover():
+    watch = Watch(started_at=NOW, watched_s=60, held_s=None, seen_at=NOW + timedelta(seconds=60))
+    found, _, ended = await resumed(watch, True, after_s=3600)
+    assert found.result == "failed"
+    assert (ended - watch.seen_at).total_seconds() == 3600 + 60
