@@ -32,7 +32,7 @@ async def test_nothing_runs_before_approval_and_exactly_the_shown_commands_after
         assert stage.ran == []
         view = await runtime.incident_view(incident.id)
         assert view.incident.status is IncidentStatus.IDENTIFIED
-        assert view.now.startswith("await approval")
+        assert view.now.startswith("waiting for")
         await approve(runtime, incident)
         await runtime.direct.drain()
         view = await runtime.incident_view(incident.id)

@@ -108,7 +108,7 @@ def test_an_incident_by_hand_is_listed_and_looked_at(empty):
     assert shown["title"] == "checkout is slow"
     assert shown["status"] == "investigating"
     assert shown["tags"] == ["api", "slow"]
-    assert shown["now"].startswith("diagnose")
+    assert shown["now"].startswith("being diagnosed")
     assert incident in [each["incident_id"] for each in empty.list_incidents()]
     report = empty.analyze_incident(incident)
     assert report["root_cause"] is None, "nothing is wrong in this world"
