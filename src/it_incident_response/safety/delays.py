@@ -51,4 +51,6 @@ def _freed_s(rows: Sequence[Execution], count: int, now: datetime) -> float:
     began = sorted(row.started_at or row.intended_at for row in rows)
     if not 0 < count <= len(began):
         return ASK_AGAIN_S
-    return max(1.0, (began[count - 1] + HOUR - now).total_seconds())
+    freed = began[count - 1] + HOUR - now
+    # Never longer than the hour that is counted: one dated ahead of us is no reason to wait more.
+    return max(1.0, min(freed, HOUR).total_seconds())

@@ -78,7 +78,7 @@ class PolicyJudge:
         """Return the journal rows that `history` counts."""
         now = self._clock.now()
         rows = await self._store.executions(since=now - INTENT_LIFETIME - HOUR)
-        return [r for r in rows if r.key not in excluding and _counts(r, now - HOUR)]
+        return [r for r in rows if r.key not in excluding and _counts(r, now)]
 
     async def refusal(
         self, step: PlanStep, ruling: Ruling, context: PolicyContext, *, excluding: Collection[str]
@@ -145,11 +145,15 @@ def strictest(rulings: Sequence[Ruling]) -> Ruling:
     return max(rulings, key=lambda ruling: ruling.effect.rank)
 
 
-def _counts(row: Execution, since: datetime) -> bool:
-    """True for what was begun, or is about to be, after `since`."""
+def _counts(row: Execution, now: datetime) -> bool:
+    """True for what was begun, or is about to be, in the last hour.
+
+    Or in the future, up to a day: the clock has been set back since. A clock that was further ahead
+    than that was plainly wrong, and must not keep the limits full until its time has come.
+    """
     if row.state in _NEVER_RAN or (row.state is StepState.FAILED and row.started_at is None):
         return False
-    return (row.started_at or row.intended_at) > since
+    return now - HOUR < (row.started_at or row.intended_at) <= now + INTENT_LIFETIME
 
 
 def _hosts_of(row: Execution, inventory: Inventory) -> list[str]:
