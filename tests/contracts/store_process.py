@@ -95,12 +95,19 @@ async def hold(store: Store, number: int) -> None:
             _say(str(lease.token))
 
 
+async def write(store: Store, _number: int) -> None:
+    """Create incidents, each with one event, until killed."""
+    while True:
+        await store.create_incident(make.incident(1), [make.event("incident.opened")])
+
+
 ROLES: dict[str, Callable[[Store, int], Awaitable[None]]] = {
     "ingest": ingest,
     "decide": decide,
     "append": append,
     "hang": hang,
     "hold": hold,
+    "write": write,
 }
 
 

@@ -47,12 +47,10 @@ async def _revisions(connection: AsyncConnection) -> list[str] | None:
 
 def _upgrade(connection: Connection, found: Sequence[str] | None, name: str) -> None:
     from alembic import command
-    from alembic.script import ScriptDirectory
 
     config = alembic_config()
     config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found and not set(found) <= known:
+    if found and not set(found) <= known_revisions():
         raise ConfigError(
             f"{name} was made by a newer version of iir (schema {', '.join(found)}, "
             f"this one knows up to {HEAD})",
@@ -71,6 +69,14 @@ def _require_room(connection: Connection, name: str) -> None:
             f"{name} holds tables of another program: {', '.join(taken)}",
             hint="give iir a database of its own in store.url",
         )
+
+
+def known_revisions() -> frozenset[str]:
+    """Return every revision that this version can bring forward."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    return frozenset(script.revision for script in scripts)
 
 
 def alembic_config() -> "Config":

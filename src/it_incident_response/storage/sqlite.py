@@ -39,6 +39,7 @@ from it_incident_response.storage.file_identity import FileIdentity
 from it_incident_response.storage.file_lock import FileLock
 from it_incident_response.storage.sqlite_bodies import BodyWriter
 from it_incident_response.storage.tables import microseconds
+from it_incident_response.storage.use_lock import UseLock
 
 BUSY_TIMEOUT_S = 10.0
 INCIDENT_LOCK_TIMEOUT_S = 30.0
@@ -61,9 +62,10 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.name = f"sqlite:///{path}"
-        self._path = path
+        self._path = self.path = path
         self._gate = asyncio.Lock()
         self._identity = FileIdentity(path)
+        self._use = UseLock(path)
         self._bodies = BodyWriter(path, busy_timeout_s=BUSY_TIMEOUT_S)
         self._incident_lock = FileLock(
             path.with_name(path.name + ".lock"), timeout_s=INCIDENT_LOCK_TIMEOUT_S
@@ -89,13 +91,16 @@ class SqliteDatabase(Database):
         """Close every connection."""
         await self._bodies.close()
         await super().close()
+        self._use.give_back()
 
     def _create(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._use.take()
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._identity.remember()
         except OSError as error:
+            self._use.give_back()
             raise ConfigError(
                 f"cannot write the database {str(self._path)!r}: {error.strerror}",
                 hint="give another path in store.url, or let the user who runs iir write there",

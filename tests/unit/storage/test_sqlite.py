@@ -24,7 +24,8 @@ async def test_only_the_owner_may_read_the_files(store: SqlStore, path: Path) ->
     await store.accept([("alerts", b"secret")], NOW)
     async with store.ingestion(1):
         modes = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()}
-    assert modes == dict.fromkeys(["iir.db", "iir.db-wal", "iir.db-shm", "iir.db.lock"], "0o600")
+    files = ["iir.db", "iir.db-wal", "iir.db-shm", "iir.db.lock", "iir.db.use"]
+    assert modes == dict.fromkeys(files, "0o600")
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
