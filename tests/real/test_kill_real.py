@@ -199,7 +199,7 @@ def test_sigterm_lets_a_running_restart_end(
     assert "action.finished" in events(iir)
     assert "nothing that was acknowledged is lost" in serve.log_tail()
     # The lease was given back: whoever starts next goes on at once, long before it would run out.
-    assert rows(iir, "SELECT worker FROM work") == [(None,)]
+    assert rows(iir, "SELECT 1 FROM work WHERE worker IS NOT NULL") == []
     resolved_after_one_restart(world, iir, serve, SLOW[0])
 
 
