@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from it_incident_response.errors import ConfigError, StoreUnavailable
+from it_incident_response.domain.approval import ApprovalStatus
+from it_incident_response.errors import ConfigError, Conflict, StoreUnavailable
 from it_incident_response.ports.store import IngestOutcome
-from it_incident_response.storage import open_store, postgresql, schema
+from it_incident_response.storage import backup, open_store, postgresql, schema
 from it_incident_response.storage.store import SqlStore
 from it_incident_response.storage.tables import metadata
 from tests.contracts import store_fixtures as make
@@ -184,6 +185,34 @@ async def test_retention_by_size_ends_although_the_files_do_not_shrink(store: Sq
         assert report.incidents in expected
         assert report.bytes_after <= limit
     assert (await store.stats())["file_bytes"] > limit
+
+
+async def test_a_record_restored_by_pg_restore_is_marked(
+    store: SqlStore, postgres_url: str
+) -> None:
+    await sample_record.fill(store)
+    waiting = make.plan(sample_record.OPEN)
+    await store.add_plan(waiting, make.approval(waiting), [])
+    with pytest.raises(Conflict, match="in use by another iir"):
+        await _mark(postgres_url)
+    await store.close()
+    done = await _mark(postgres_url)
+    assert (done.marked.approvals_voided, done.marked.incidents_handed_over) == (1, 1)
+    again = _store(postgres_url)
+    await again.open()
+    try:
+        (request,) = await again.approvals(status=ApprovalStatus.VOIDED)
+        assert request.plan_id == waiting.id
+        assert "what was done since" in str((await again.incident(sample_record.OPEN.id)).halt)
+        assert (await again.verify_chain()).is_intact
+    finally:
+        await again.close()
+
+
+async def _mark(url: str) -> backup.Restored:
+    return await backup.mark_only(
+        url, clock=FixedClock(), by="alice", taken_at=None, report=lambda *_: None
+    )
 
 
 def _run(url: str, statements: str) -> None:
