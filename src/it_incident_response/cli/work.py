@@ -55,12 +55,16 @@ class Housekeeping:
     """What has to be done now and then: deny what nobody approved, keep the record bounded."""
 
     def __init__(self, runtime: "Runtime") -> None:
+        from it_incident_response.workflow.clock_watch import ClockWatch
+
         self._runtime = runtime
+        self._clock_watch = ClockWatch(runtime.store, runtime.clock)
         self._next_prune: datetime | None = None
 
     async def run(self, now: datetime) -> None:
         """Do what is due at `now`."""
         runtime = self._runtime
+        await self._clock_watch.look()
         await runtime.approvals.expire_due()
         retention = runtime.settings.store.retention
         if self._next_prune is not None and now >= self._next_prune:

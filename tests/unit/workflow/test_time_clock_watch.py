@@ -1,9 +1,11 @@
 """A clock that was set is noticed, told, and nothing waits for the hour that it lost."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from it_incident_response.cli.work import Housekeeping
 from it_incident_response.errors import StoreUnavailable
 from it_incident_response.simulation import VirtualClock
 from it_incident_response.storage import open_store
@@ -69,4 +71,25 @@ async def test_a_jump_found_while_the_database_is_away_is_not_forgotten(watched,
         with pytest.raises(StoreUnavailable):
             await watch.look()
     assert await watch.look() == pytest.approx(-3600)
+    assert await due(store, clock) == [incident.id]
+
+
+async def test_housekeeping_watches_the_clock(watched):
+    store, clock, _ = watched
+
+    async def nobody_waits():
+        return []
+
+    settings = SimpleNamespace(store=SimpleNamespace(retention=SimpleNamespace(every_s=3600.0)))
+    runtime = SimpleNamespace(
+        store=store,
+        clock=clock,
+        settings=settings,
+        approvals=SimpleNamespace(expire_due=nobody_waits),
+    )
+    chores = Housekeeping(runtime)
+    incident = await store.create_incident(make.incident(1), [])
+    await store.wake(incident.id, clock.now())
+    clock.set_by(-3600)
+    await chores.run(clock.now())
     assert await due(store, clock) == [incident.id]
