@@ -47,7 +47,7 @@ _SLOW = tuple(
         "workflow",
         "test_guide.py",
         "unit/cli/test_process.py",
-        "unit/system",
+        "unit/system/test_facade.py",
         "unit/simulation/test_world.py",
         "unit/analysis/test_correlation.py",
     )

@@ -18,6 +18,7 @@ COMMANDS = {
     "db": ("db_commands:db", "Size, retention and schema of the database."),
     "demo": ("demo_command:demo", "Play an incident in the simulated world, from alert to fix."),
     "incidents": ("incidents_commands:incidents", "List incidents, see why, take over, close."),
+    "ops": ("ops_command:ops", "Show what is stuck, in doubt or overdue, and what to do."),
     "policy": ("policy_commands:policy", "Show, check and explain the policy."),
     "rules": ("rules_commands:rules", "List, lint and test the diagnostic rules."),
     "serve": ("serve_command:serve", "Receive alerts and handle incidents, in one process."),

@@ -180,7 +180,13 @@ class Runtime:
     @cached_property
     def desk(self) -> IncidentDesk:
         """What people do by hand."""
-        return IncidentDesk(self.store, self.clock, self.inventory)
+        return IncidentDesk(
+            self.store,
+            self.clock,
+            self.inventory,
+            requests=self.approvals,
+            policy=self.policy,
+        )
 
     @cached_property
     def detection(self) -> DetectionAgent:

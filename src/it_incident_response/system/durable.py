@@ -6,13 +6,13 @@ import os
 import socket
 from datetime import timedelta
 
-from it_incident_response.config.settings import ApprovalSettings
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import IncidentStatus
 from it_incident_response.errors import ConnectorUnavailable, StoreUnavailable
 from it_incident_response.ports import IncidentFilter, Lease, SystemClock
-from it_incident_response.safety.reminders import ApprovalNotices, EscalateTo, NoticeSettings
+from it_incident_response.safety.reminders import ApprovalNotices
 from it_incident_response.system.composition import Runtime
+from it_incident_response.system.overview import notice_settings
 from it_incident_response.workflow.activities import ActivitySettings, IncidentActivities
 from it_incident_response.workflow.engine.connection import connect, until_ready
 from it_incident_response.workflow.engine.embedded import EmbeddedServer, running_address
@@ -93,7 +93,7 @@ class DurableService:
 
     def _activities(self) -> IncidentActivities:
         runtime = self._runtime
-        notices = ApprovalNotices(runtime.store, _notice_settings(runtime.settings.approval))
+        notices = ApprovalNotices(runtime.store, notice_settings(runtime.settings.approval))
         settings = ActivitySettings(
             queue_prefix=self._engine.queue_prefix, pace=runtime.adapters.pace
         )
@@ -179,8 +179,3 @@ class DurableService:
         return await self._runtime.store.hold_lease(
             POST, holder=self._holder, now=now, until=until, detail=address
         )
-
-
-def _notice_settings(given: ApprovalSettings) -> NoticeSettings:
-    escalate = tuple(EscalateTo(after_s=each.after_s, to=each.to) for each in given.escalate)
-    return NoticeSettings(reminders_s=given.reminders_in_time, escalate=escalate)

@@ -6,19 +6,22 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from it_incident_response.agents.verification import Watch
 from it_incident_response.domain.execution import StepState
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.model import Value
+from it_incident_response.domain.verification import CheckReading
 from it_incident_response.errors import NotFound
 from it_incident_response.ports import Clock, SystemClock
 from it_incident_response.workflow.failures import crossing
 from it_incident_response.workflow.messages import HandOver, Look, StageOrder
 from it_incident_response.workflow.queues import queue_of_step, site_of, site_queue
-from it_incident_response.workflow.stage_runner import ACTING, StageRunner
+from it_incident_response.workflow.stage_runner import ACTING, Progress, StageRunner
 from it_incident_response.workflow.stages import Next, Record, Stage
 
 LOOK = "look"
@@ -82,12 +85,12 @@ class IncidentActivities:
             due = min((at for at in (due, notice) if at is not None), default=None)
         return self._as_look(record, step, due)
 
-    async def run_stage(self, order: StageOrder) -> Look:
+    async def run_stage(self, order: StageOrder, progress: Progress | None = None) -> Look:
         """Run the stage that is ordered, unless the record asks for another by now."""
         record, step = await self._stages.look(order.incident_id)
         due = None
         if (step.stage, step.step) == (order.stage, order.step):
-            due = await self._stages.run(record, step)
+            due = await self._stages.run(record, step, progress)
         then = await self.look(order.incident_id)
         if due is None:
             return then
@@ -154,32 +157,52 @@ class IncidentActivities:
 
         @activity.defn(name=stage.value)
         async def run(order: StageOrder) -> Look:
+            beat = _Beat()
             with crossing():
-                async with _beating():
-                    return await follow(asyncio.create_task(self.run_stage(order)))
+                async with beat.going():
+                    work = self.run_stage(order, beat.progress)
+                    return await follow(asyncio.create_task(work))
 
         return run
 
 
-@asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
-    """Tell the engine now and then that this worker lives; a local activity has no need to."""
-    limit = activity.info().heartbeat_timeout
-    if limit is None:
-        yield
-        return
-    every_s = limit.total_seconds() / BEATS_A_TIMEOUT
+class _Beat:
+    """Tells the engine now and then that this worker lives, and how far a watch has come."""
 
-    async def beat() -> None:
+    def __init__(self) -> None:
+        info = activity.info()
+        self._limit = info.heartbeat_timeout
+        self._watch = _watch_of(info.heartbeat_details)
+        self.progress = Progress(watch=self._watch, on_reading=self._note)
+
+    def _note(self, watch: Watch, readings: Sequence[CheckReading]) -> None:
+        self._watch = watch
+
+    @asynccontextmanager
+    async def going(self) -> AsyncIterator[None]:
+        """Beat while the block runs; a local activity has no need to."""
+        if self._limit is None:
+            yield
+            return
+        task = asyncio.create_task(self._go(self._limit.total_seconds() / BEATS_A_TIMEOUT))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _go(self, every_s: float) -> None:
         while True:
-            activity.heartbeat()
+            activity.heartbeat(*([self._watch] if self._watch else []))
             await SystemClock().sleep(every_s)
 
-    task = asyncio.create_task(beat())
+
+def _watch_of(details: Sequence[Any]) -> Watch | None:
+    """Return what an attempt before this one told last; None if there is nothing to go on from."""
     try:
-        yield
-    finally:
-        task.cancel()
+        return Watch.model_validate(details[0]) if details else None
+    except ValidationError:
+        # Of another release: the watch then begins afresh.
+        return None
 
 
 async def _until_shutdown(work: "asyncio.Task[Look]") -> Look:

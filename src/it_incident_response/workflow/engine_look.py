@@ -3,10 +3,17 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from it_incident_response.domain.ids import IncidentId
@@ -14,12 +21,15 @@ from it_incident_response.errors import ConfigError, ConnectorError
 from it_incident_response.ports import Leases, SystemClock
 from it_incident_response.workflow.engine.connection import connect
 from it_incident_response.workflow.engine.settings import EngineSettings
+from it_incident_response.workflow.messages import Standing
 from it_incident_response.workflow.standing import EngineState, EngineStatus, PendingActivity
 
 CONNECT_TIMEOUT_S = 3.0
 """A person waits: an engine that does not answer by then is unreachable."""
 CALL_TIMEOUT = timedelta(seconds=3)
 AT_ONCE = 16
+QUERIED_AT_MOST = 3
+"""A query has a worker replay the workflow: fine for one incident, not for a list of them."""
 _UNREACHABLE = EngineState(status=EngineStatus.UNREACHABLE)
 
 
@@ -44,11 +54,11 @@ class ConfiguredEngineLook:
             client = await connect(self._settings, address, timeout_s=CONNECT_TIMEOUT_S)
         except (ConnectorError, ConfigError):
             return dict.fromkeys(ids, _UNREACHABLE)
-        gate = asyncio.Semaphore(AT_ONCE)
+        gate, is_few = asyncio.Semaphore(AT_ONCE), len(ids) <= QUERIED_AT_MOST
 
         async def one(incident_id: IncidentId) -> EngineState:
             async with gate:
-                return await engine_state(client, incident_id)
+                return await engine_state(client, incident_id, with_query=is_few)
 
         return dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
 
@@ -60,15 +70,35 @@ class ConfiguredEngineLook:
         return lease.detail
 
 
-async def engine_state(client: Client, incident_id: IncidentId) -> EngineState:
-    """Return what the engine knows of one incident's workflow; never raises for what it answers."""
+async def engine_state(
+    client: Client, incident_id: IncidentId, *, with_query: bool = True
+) -> EngineState:
+    """Return what the engine knows of one incident's workflow; never raises for what it answers.
+
+    `with_query` asks the workflow itself too, which takes a worker.
+    """
     try:
         handle = client.get_workflow_handle(incident_id)
         found = await handle.describe(rpc_timeout=CALL_TIMEOUT)
     except RPCError as error:
         is_absent = error.status is RPCStatusCode.NOT_FOUND
         return EngineState(status=EngineStatus.ABSENT) if is_absent else _UNREACHABLE
-    return await _described(client, found)
+    state = await _described(client, found)
+    if state.status is not EngineStatus.RUNNING or state.pending or not with_query:
+        return state
+    return await _with_standing(handle, state)
+
+
+async def _with_standing(handle: WorkflowHandle[Any, Any], state: EngineState) -> EngineState:
+    """Add what the workflow says of itself; a worker has to be there to answer."""
+    try:
+        standing = await handle.query("standing", result_type=Standing, rpc_timeout=CALL_TIMEOUT)
+    except (RPCError, WorkflowQueryFailedError):
+        return state
+    if standing.state != "waiting":
+        return state
+    found = {"waits_for": standing.reason, "looks_again_at": standing.until}
+    return state.model_copy(update=found)
 
 
 async def _described(client: Client, found: WorkflowExecutionDescription) -> EngineState:

@@ -127,8 +127,13 @@ class IncidentWorkflow:
 
     async def _wait(self, look: Look) -> None:
         """Sleep until something happens, or it is time to look again."""
-        self._standing = Standing(stage=look.stage, reason=look.reason, state="waiting")
         limit = None if look.wait_s is None else timedelta(seconds=look.wait_s)
+        self._standing = Standing(
+            stage=look.stage,
+            reason=look.reason,
+            state="waiting",
+            until=workflow.now() + limit if limit else None,
+        )
         try:
             await workflow.wait_condition(lambda: self._woken, timeout=limit)
         except TimeoutError:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from it_incident_response.domain.ids import IncidentId
-from it_incident_response.domain.model import Value
+from it_incident_response.domain.model import UtcTime, Value
 from it_incident_response.workflow.stages import Stage
 
 
@@ -50,5 +50,7 @@ class Standing(Value):
     stage: Stage | None
     reason: str
     state: Literal["working", "waiting", "ended"]
+    until: UtcTime | None = None
+    """When it looks again if nothing wakes it before; by the engine's clock."""
     wakes_by: tuple[str, ...] = ()
     """The last signals that came, newest last."""

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from it_incident_response.agents.diagnostic_agent import DiagnosticAgent
 from it_incident_response.agents.resolution_agent import ResolutionAgent
+from it_incident_response.agents.verification import OnReading, Watch
 from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.diagnosis import Verdict
+from it_incident_response.domain.execution import StepState
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.incident import Incident, IncidentStatus
 from it_incident_response.domain.verification import VerificationResult
@@ -27,6 +30,19 @@ from it_incident_response.workflow.write_up import write_up
 log = logging.getLogger(__name__)
 
 Run = Callable[[Record, Next], Awaitable[datetime | None]]
+RunWatch = Callable[[Record, "Progress"], Awaitable[datetime | None]]
+
+RUNNING_HERE_S = 5.0
+"""Before looking again at a step that the engine gave up, and that runs in this very process."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a watch has come: where to go on after a crash, and whom to tell."""
+
+    watch: Watch | None = None
+    on_reading: OnReading | None = None
+
 
 ACTING = frozenset({Stage.EXECUTE, Stage.ROLL_BACK})
 """Stages that change something outside."""
@@ -54,11 +70,13 @@ class StageRunner:
             Stage.DIAGNOSE: self._diagnose,
             Stage.PLAN: self._plan,
             Stage.EXECUTE: self._execute,
-            Stage.VERIFY: self._verify,
             Stage.ROLL_BACK: self._roll_back,
-            Stage.CONFIRM_RECOVERY: self._confirm_recovery,
             Stage.ESCALATE: self._escalate,
             Stage.WRITE_UP: self._write_up,
+        }
+        self._watches: Mapping[Stage, RunWatch] = {
+            Stage.VERIFY: self._verify,
+            Stage.CONFIRM_RECOVERY: self._confirm_recovery,
         }
 
     async def look(self, incident_id: IncidentId) -> tuple[Record, Next]:
@@ -72,20 +90,31 @@ class StageRunner:
             step = self._next(record)
         return record, step
 
-    async def run(self, record: Record, step: Next) -> datetime | None:
+    async def run(
+        self, record: Record, step: Next, progress: Progress | None = None
+    ) -> datetime | None:
         """Carry out `step`; returns when to look again, or None for at once.
 
-        What another process did in the same moment is no error: the record then says what is next.
+        `progress` lets a watch that was interrupted go on where it was. What another process did
+        in the same moment is no error: the record then says what is next.
         """
-        run = self._runs.get(step.stage)
-        if run is None:
+        work = self._work(record, step, progress or Progress())
+        if work is None:
             return step.not_before
         log.info("%s: %s (%s)", record.incident.key, step.stage, step.reason)
         try:
-            return await run(record, step)
+            return await work
         except Conflict as conflict:
             log.info("%s changed meanwhile: %s", record.incident.key, conflict.message)
             return self._clock.now()
+
+    def _work(
+        self, record: Record, step: Next, progress: Progress
+    ) -> Awaitable[datetime | None] | None:
+        run, watch = self._runs.get(step.stage), self._watches.get(step.stage)
+        if run is not None:
+            return run(record, step)
+        return watch(record, progress) if watch is not None else None
 
     async def diagnose(self, incident_id: IncidentId) -> None:
         """Diagnose afresh whatever was found before; raises `Conflict` if that cannot be now."""
@@ -161,21 +190,29 @@ class StageRunner:
         asked: float | None = getattr(wait, "retry_after_s", None)
         return self._refresh_s if asked is None else max(1.0, asked)
 
-    async def _verify(self, record: Record, step: Next) -> datetime | None:
+    async def _verify(self, record: Record, progress: Progress) -> datetime | None:
         if record.plan is not None:
-            await self._resolution.verify(record.plan, record.executions)
+            await self._resolution.verify(
+                record.plan,
+                record.executions,
+                watch=progress.watch,
+                on_reading=progress.on_reading,
+            )
         return None
 
     async def _recover(self, record: Record, step: Next) -> datetime | None:
-        await self._resolution.recover(record.incident)
-        return None
+        rows = await self._resolution.recover(record.incident)
+        is_running = any(row.state is StepState.STARTED for row in rows)
+        return self._clock.now() + timedelta(seconds=RUNNING_HERE_S) if is_running else None
 
-    async def _confirm_recovery(self, record: Record, step: Next) -> datetime | None:
+    async def _confirm_recovery(self, record: Record, progress: Progress) -> datetime | None:
         verification = record.verification
         if verification is not None and verification.result is VerificationResult.VERIFIED:
             reason = verification.reason
         else:
-            check = await self._resolution.confirm_cleared(record.incident)
+            check = await self._resolution.confirm_cleared(
+                record.incident, watch=progress.watch, on_reading=progress.on_reading
+            )
             if check.result is VerificationResult.FAILED:
                 return self._clock.now() + timedelta(seconds=self._refresh_s)
             reason = f"every alert has resolved; {check.reason}"

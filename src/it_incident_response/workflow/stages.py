@@ -3,6 +3,7 @@
 from datetime import timedelta
 from enum import StrEnum
 
+from it_incident_response.agents.undoing import describe_taking_back, undoable
 from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.approval import Approval, ApprovalStatus
 from it_incident_response.domain.diagnosis import Diagnosis
@@ -148,16 +149,12 @@ def _failure(record: Record) -> Next | None:
 
 def _take_back(record: Record, reason: str) -> Next:
     """Return the next undo, last step first; a human has it when there is nothing left to undo."""
-    undone = {e.step for e in record.executions if e.is_undo}
-    for step in reversed(record.plan.steps if record.plan else ()):
-        ran = any(
-            _is_done(e) and not e.is_undo and e.step == step.number for e in record.executions
-        )
-        if ran and step.undo is not None and step.number not in undone:
-            return Next(stage=Stage.ROLL_BACK, reason=reason, step=step.number)
-    if undone:
-        steps = ", ".join(str(number) for number in sorted(undone))
-        return Next(stage=Stage.ESCALATE, reason=f"{reason}; undone: step {steps}")
+    plan, rows = record.plan, record.executions
+    left = undoable(plan, rows) if plan is not None else ()
+    if left:
+        return Next(stage=Stage.ROLL_BACK, reason=reason, step=left[0])
+    if plan is not None and any(row.is_undo for row in rows):
+        reason = f"{reason}; {describe_taking_back(plan, rows)}"
     return Next(stage=Stage.ESCALATE, reason=reason)
 
 

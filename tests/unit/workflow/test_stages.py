@@ -332,7 +332,8 @@ def test_a_fix_that_did_not_help_is_taken_back_last_step_first():
     assert (second.stage, second.step) == (Stage.ROLL_BACK, 1)
     end = judged(resolving(executions=(*undone, ran(1, is_undo=True)), **given))
     assert end.stage is Stage.ESCALATE
-    assert "undone: step 1, 2" in end.reason
+    assert "undone: steps 2, 1" in end.reason
+    assert "step 3 (restart_service): has no undo" in end.reason
 
 
 def test_what_ran_before_a_failed_step_is_taken_back():
