@@ -4,12 +4,13 @@ import asyncio
 import logging
 import os
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import IncidentStatus
 from it_incident_response.errors import ConnectorUnavailable, StoreUnavailable
-from it_incident_response.ports import IncidentFilter, Lease, SystemClock
+from it_incident_response.ports import IncidentFilter, Lease, Stopwatch, SystemClock
 from it_incident_response.safety.reminders import ApprovalNotices
 from it_incident_response.system.composition import Runtime
 from it_incident_response.system.overview import notice_settings
@@ -42,6 +43,9 @@ class DurableService:
         self._engine = settings.engine
         self._place = f"{socket.gethostname()}:{self._engine.folder.absolute()}"
         self._holder = f"{self._place}:{os.getpid()}:{new_id(runtime.clock.now())[-8:]}"
+        self._seen: tuple[int, datetime] | None = None
+        """Token and end of another holder's lease, when it was looked at last."""
+        self._silence = Stopwatch(SystemClock())
         self.is_working = asyncio.Event()
         """Set while workflows can be started and are worked on."""
 
@@ -51,12 +55,21 @@ class DurableService:
             return await self._work_at_cluster()
         while True:
             await self._until_post_is_free()
-            async with EmbeddedServer(self._engine, on_fresh=self._rebuild) as server:
-                await self._take_post(server.address)
-                try:
-                    await self._work_beside(server)
-                finally:
-                    await self._runtime.store.drop_lease(POST, holder=self._holder)
+            try:
+                async with EmbeddedServer(self._engine, on_fresh=self._rebuild) as server:
+                    await Persistent("running the engine").attempt(partial(self._at_post, server))
+            except ConnectorUnavailable as error:
+                # Alerts go on being received and taken in meanwhile.
+                log.warning("%s; trying again", error.message)
+            await SystemClock().sleep(STANDBY_S)
+
+    async def _at_post(self, server: EmbeddedServer) -> bool:
+        await self._take_post(server.address)
+        try:
+            await self._work_beside(server)
+        finally:
+            await self._runtime.store.drop_lease(POST, holder=self._holder)
+        return True
 
     async def _work_at_cluster(self) -> None:
         persistent = Persistent(f"working with Temporal at {self._engine.address}")
@@ -144,19 +157,27 @@ class DurableService:
             await SystemClock().sleep(STANDBY_S)
 
     async def _may_take_post(self) -> bool:
-        lease = await self._hold_post("")
-        if lease.holder == self._holder:
-            return True
-        # A predecessor in our own folder that no longer runs will not come back for its post.
-        is_predecessor = lease.holder.startswith(f"{self._place}:")
-        return is_predecessor and await asyncio.to_thread(running_address, self._engine) is None
+        lease = await self._runtime.store.lease(POST)
+        return lease is None or lease.holder == self._holder or await self._is_gone(lease)
+
+    async def _is_gone(self, lease: Lease) -> bool:
+        if lease.holder.startswith(f"{self._place}:"):
+            # A predecessor in our own folder that no longer runs will not come back.
+            return await asyncio.to_thread(running_address, self._engine) is None
+        # Clocks of machines differ, and are set: for how long it is silent is measured by ours.
+        if (lease.token, lease.until) != self._seen:
+            self._seen = (lease.token, lease.until)
+            self._silence = Stopwatch(SystemClock())
+        return self._silence.elapsed_s >= POST_S
 
     async def _take_post(self, address: str) -> None:
-        """Take the post for good: we have the folder's lock, so a predecessor there is dead."""
+        """Take the post for good, from whoever had it and is gone."""
+        store = self._runtime.store
+        before = await store.lease(POST)
+        is_ours_by_place = before is not None and before.holder.startswith(f"{self._place}:")
+        if before is not None and (is_ours_by_place or (before.token, before.until) == self._seen):
+            await store.drop_lease(POST, holder=before.holder)
         lease = await self._hold_post(address)
-        if lease.holder != self._holder and lease.holder.startswith(f"{self._place}:"):
-            await self._runtime.store.drop_lease(POST, holder=lease.holder)
-            lease = await self._hold_post(address)
         if lease.holder != self._holder:
             raise ConnectorUnavailable("temporal", f"{lease.holder} runs the engine meanwhile")
 

@@ -13,6 +13,7 @@ from it_incident_response.domain.model import UtcTime, Value
 from it_incident_response.domain.plan import Plan
 from it_incident_response.domain.verification import Verification, VerificationResult
 from it_incident_response.safety.gate_task import ATTEMPTS_MAX
+from it_incident_response.safety.lateness import is_misdated
 
 _INVESTIGATING = IncidentStatus.INVESTIGATING
 
@@ -81,7 +82,7 @@ def next_stage(record: Record, now: UtcTime, *, refresh_s: float) -> Next:
     if not incident.status.is_open:
         return _when_over(incident)
     if incident.status is IncidentStatus.RESOLVING:
-        return _while_resolving(record)
+        return _while_resolving(record, now)
     if _all_alerts_resolved(record):
         return Next(stage=Stage.CONFIRM_RECOVERY, reason="every alert has resolved")
     return _before_resolving(record, now, refresh_s)
@@ -93,13 +94,13 @@ def _when_over(incident: Incident) -> Next:
     return Next(stage=Stage.REST, reason=f"it is {incident.status}")
 
 
-def _while_resolving(record: Record) -> Next:
+def _while_resolving(record: Record, now: UtcTime) -> Next:
     if record.plan is None:
         return Next(stage=Stage.ESCALATE, reason="it is being resolved by hand, without a plan")
     obstacle = _obstacle(record)
     if obstacle is not None:
         return Next(stage=Stage.ESCALATE, reason=obstacle)
-    failure = _failure(record)
+    failure = _failure(record, now)
     if failure is not None:
         return failure
     step = _step_to_run(record, record.plan)
@@ -128,7 +129,7 @@ def _when_all_ran(record: Record) -> Next:
     return _take_back(record, reason)
 
 
-def _failure(record: Record) -> Next | None:
+def _failure(record: Record, now: UtcTime) -> Next | None:
     """Return what follows from a step that failed: another attempt if none began, else undoing."""
     failed = [e for e in record.executions if e.state is StepState.FAILED]
     if not failed:
@@ -142,7 +143,7 @@ def _failure(record: Record) -> Next | None:
     if last.started_at is None and last.attempt < ATTEMPTS_MAX and last.ended_at is not None:
         pause = timedelta(seconds=RETRY_S * 2 ** (last.attempt - 1))
         reason = f"step {last.step} could not begin: {last.error}"
-        due = last.ended_at + pause
+        due = None if is_misdated(last.ended_at, now) else last.ended_at + pause
         return Next(stage=Stage.EXECUTE, reason=reason, step=last.step, not_before=due)
     return _take_back(record, f"a step failed: {last.error or 'no reason given'}")
 
@@ -197,7 +198,8 @@ def _is_granted(record: Record) -> bool:
 
 def _rediagnose(diagnosis: Diagnosis, now: UtcTime, refresh_s: float) -> Next:
     due = diagnosis.made_at + timedelta(seconds=refresh_s)
-    if now < due:
+    # One dated ahead was made before the clock was set back: its time may be long in coming.
+    if now < due and not is_misdated(diagnosis.made_at, now):
         return Next(stage=Stage.REST, reason="alerts are still joining", not_before=due)
     return Next(stage=Stage.DIAGNOSE, reason="something changed since the last diagnosis")
 
