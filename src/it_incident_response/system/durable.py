@@ -6,6 +6,7 @@ import os
 import socket
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import IncidentStatus
@@ -79,16 +80,19 @@ class DurableService:
 
     async def _work_beside(self, server: EmbeddedServer) -> None:
         """Work until another process has our post: we were away for too long."""
-        work = asyncio.create_task(self._work(server.address))
-        keep = asyncio.create_task(self._keep_post(server.address))
+        tasks: set[asyncio.Task[Any]] = {
+            asyncio.create_task(self._work(server.address)),
+            asyncio.create_task(self._keep_post(server.address)),
+            asyncio.create_task(server.wait()),
+        }
         try:
-            done, _ = await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (work, keep):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({work, keep})
+            await asyncio.wait(tasks)
 
     async def _work(self, address: str | None) -> bool:
         client = await connect(self._engine, address)
