@@ -23,6 +23,7 @@ from it_incident_response.integrations.reachability import (
 from it_incident_response.ports import Health
 
 _SSH_AT_ONCE = 50
+_ENGINE_S = 10.0
 
 
 class Checked(NamedTuple):
@@ -55,6 +56,7 @@ async def check_all(settings: Settings, budget_s: float) -> list[Checked]:
         *_hosts(settings),
         *_files(settings),
         _database(settings),
+        _engine(settings),
     ]
     readings = await asyncio.gather(*(measured(check.run, budget_s=budget_s) for check in checks))
     return [
@@ -80,6 +82,21 @@ def _systems(settings: Settings) -> Iterator[_Check]:
         used_for = ", ".join(port for port, choice in ports.items() if choice == kind)
         fields = system.connector_fields() | {"attempts": 1}
         yield _Check(kind, system.url, used_for, partial(check_http, kind, fields))
+
+
+def _engine(settings: Settings) -> _Check:
+    async def check() -> Health:
+        from it_incident_response.workflow.engine.connection import connect, until_ready
+        from it_incident_response.workflow.engine.server_binary import find_binary, server_version
+
+        if engine.is_embedded:
+            binary = await asyncio.to_thread(find_binary, engine.embedded_binary)
+            return Health(version=await server_version(binary), detail="run by `iir serve`")
+        await until_ready(await connect(engine), _ENGINE_S)
+        return Health(detail="a workflow can be started")
+
+    engine = settings.engine
+    return _Check("temporal", engine.address or "embedded", "workflows", check)
 
 
 def _hosts(settings: Settings) -> Iterator[_Check]:
