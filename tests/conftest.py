@@ -53,6 +53,8 @@ _SLOW = tuple(
     )
 )
 """What plays whole incidents, days or storms: left out of the quick run, `--slow` adds it."""
+_QUICK = (_TESTS / "workflow" / "test_replay.py",)
+"""What lies among it and is quick: a change that breaks open incidents must be seen at once."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,7 +77,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _REAL_FOLDER in item.path.parents:
             item.add_marker("real")
-        if any(place == item.path or place in item.path.parents for place in _SLOW):
+        is_slow = any(place == item.path or place in item.path.parents for place in _SLOW)
+        if is_slow and item.path not in _QUICK:
             item.add_marker("slow")
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="plays whole incidents: run with --slow"))

@@ -1,7 +1,7 @@
 """A Temporal server of a test's own: a cluster as far as the product can tell."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,15 +64,20 @@ class TemporalServer:
 
 
 @contextmanager
-def running_temporal(folder: Path, namespace: str = "default") -> Iterator[TemporalServer]:
-    """Run a server with its file and log in a folder until the block ends."""
+def running_temporal(
+    folder: Path, namespace: str = "default", *, options: Sequence[str] = ()
+) -> Iterator[TemporalServer]:
+    """Run a server with its file and log in a folder until the block ends.
+
+    `options` are added to its command line.
+    """
     try:
         binary = find_binary(None)
     except ConfigError as error:
         pytest.skip(str(error))
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = arguments(binary, folder / "temporal.db", port, namespace)
+    command = [*arguments(binary, folder / "temporal.db", port, namespace), *options]
     server = Server(name="temporal", argv=command, log=folder / "temporal.log")
     temporal = TemporalServer(server=server, port=port, folder=folder, namespace=namespace)
     server.ready = lambda: in_own_loop(_is_ready(temporal.settings))
