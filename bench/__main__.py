@@ -7,7 +7,7 @@ from importlib import import_module
 
 from bench.servers import Missing
 
-BENCHES = ("cli", "core", "correlation", "intake", "storm", "memory", "diagnosis")
+BENCHES = ("cli", "core", "correlation", "intake", "storm", "memory", "diagnosis", "durable")
 
 
 def main() -> int:
