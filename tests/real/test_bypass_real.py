@@ -116,7 +116,7 @@ def test_an_approval_written_into_the_file_counts_for_nothing(watched: Watched) 
     forged["decided_at"] = forged["requested_at"]
     text = orjson.dumps(forged).decode()
     assert change(iir, "UPDATE approvals SET body = ?, status = 'approved'", text) == 1
-    change(iir, "UPDATE work SET due_at = 0, worker = NULL, leased_until = NULL")
+    change(iir, "INSERT OR REPLACE INTO work (incident_id, due_at) SELECT id, 0 FROM incidents")
     serve.start()
     assert "the audit trail does not say so" in escalated(iir)
     assert "action.refused" in events(iir)

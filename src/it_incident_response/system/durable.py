@@ -59,9 +59,9 @@ class DurableService:
             try:
                 async with EmbeddedServer(self._engine, on_fresh=self._rebuild) as server:
                     await Persistent("running the engine").attempt(partial(self._at_post, server))
-            except ConnectorUnavailable as error:
-                # Alerts go on being received and taken in meanwhile.
-                log.warning("%s; trying again", error.message)
+            except (ConnectorUnavailable, StoreUnavailable, OSError) as error:
+                # Such as a full disk; alerts go on being received and taken in meanwhile.
+                log.warning("the engine cannot be run, trying again: %s", error)
             await SystemClock().sleep(STANDBY_S)
 
     async def _at_post(self, server: EmbeddedServer) -> bool:

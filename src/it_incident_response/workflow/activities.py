@@ -18,7 +18,7 @@ from it_incident_response.domain.model import Value
 from it_incident_response.domain.verification import CheckReading
 from it_incident_response.errors import NotFound
 from it_incident_response.ports import Clock, SystemClock
-from it_incident_response.workflow.failures import crossing
+from it_incident_response.workflow.failures import LOGGED, crossing
 from it_incident_response.workflow.messages import HandOver, Look, StageOrder
 from it_incident_response.workflow.queues import queue_of_step, site_of, site_queue
 from it_incident_response.workflow.stage_runner import ACTING, Progress, StageRunner
@@ -215,7 +215,7 @@ async def _until_shutdown(work: "asyncio.Task[Look]") -> Look:
         if not work.done():
             await _end(work)
     if work.cancelled():
-        raise ApplicationError("the worker was stopped", type="WorkerStopped")
+        raise ApplicationError("the worker was stopped", type="WorkerStopped", category=LOGGED)
     return work.result()
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from it_incident_response.errors import (
     ActionError,
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 FINAL = (ActionError, ConfigError, ConnectorRejected, InputRejected, NotFound, RuleError)
 """Trying again changes nothing: a person has to. All else may pass: unreachable, locked, a bug."""
+
+LOGGED = ApplicationErrorCategory.BENIGN
+"""We have logged it already, in a line: the SDK need not, with a traceback."""
 
 READ = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -48,12 +51,16 @@ def crossing() -> Iterator[None]:
     try:
         yield
     except IncidentResponseError as error:
+        is_final = isinstance(error, FINAL)
+        log.warning("%s; %s", error.message, "given up" if is_final else "trying again")
         raise ApplicationError(
-            error.message, type=type(error).__name__, non_retryable=isinstance(error, FINAL)
+            error.message, type=type(error).__name__, non_retryable=is_final, category=LOGGED
         ) from None
     except Exception as error:  # workflow step boundary: one bad incident must not stop the others
         log.exception("unexpected error in a stage")
         # Only our own messages are known to carry no secret.
         raise ApplicationError(
-            f"unexpected {type(error).__name__}; see the worker's log", type="Unexpected"
+            f"unexpected {type(error).__name__}; see the worker's log",
+            type="Unexpected",
+            category=LOGGED,
         ) from None
