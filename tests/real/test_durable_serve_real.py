@@ -147,7 +147,7 @@ def test_cancel_by_command_stops_the_running_step(case, wait_until: WaitUntil) -
     it.approve(it.ask())
     it.begun()
     key = "INC-000001"
-    it.iir.command("incidents", "cancel", key, "--reason", "wrong host")
+    it.iir.command("incidents", "cancel", key, "--reason", "wrong host", "--yes")
     state = "SELECT state FROM executions"
     wait_until(lambda: rows(it.iir, state)[0][0] != "started", SOON_S, "the step to end")
     ((ended,),) = rows(it.iir, state)
