@@ -207,6 +207,8 @@ class ActionGate:
         event = action_event(done, self.clock.now(), kind="settled", summary=summary)
         event = event.model_copy(update={"actor": as_actor(name)})
         await self.store.advance(done, StepState.IN_DOUBT, [event])
+        # Whoever looked knows that nothing goes on there any more.
+        await self.store.unlock_idle(incident_id)
         return done
 
     async def _admit(

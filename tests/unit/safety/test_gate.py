@@ -278,6 +278,8 @@ async def test_a_person_settles_a_step_in_doubt(world: World) -> None:
         await gate.settle(incident, row.key, took_effect=True, by="agent:x", reason="sure")
     done = await gate.settle(incident, row.key, took_effect=True, by="bob", reason="it runs")
     assert done.state is StepState.FINISHED
+    # Whoever looked knows that nothing goes on there: the next action need not wait for the lease.
+    assert not await world.store.locked_targets(world.clock.now())
     assert await world.gate.run_step(plan, plan.steps[0]) == done
     with pytest.raises(InputRejected, match="no step in doubt"):
         await gate.settle(incident, row.key, took_effect=False, by="bob", reason="again")
