@@ -1,7 +1,15 @@
 """The stages as activities of the durable workflow: idempotent against the store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -32,6 +40,13 @@ STAGES = frozenset(Stage) - {Stage.REST, Stage.AWAIT_APPROVAL}
 AT_SITE = frozenset({Stage.PLAN, Stage.RECOVER, Stage.VERIFY})
 """Stages that look at targets, which may need a worker at the targets' site."""
 BEATS_A_TIMEOUT = 3
+
+_FOLLOWED_BY: Mapping[Stage, Collection[Stage]] = {
+    Stage.DIAGNOSE: (Stage.PLAN,),
+    Stage.VERIFY: (Stage.CONFIRM_RECOVERY, Stage.ESCALATE, Stage.WRITE_UP),
+    Stage.CONFIRM_RECOVERY: (Stage.WRITE_UP,),
+}
+"""Which short stages are run with a stage, in the same activity, when the record asks for them."""
 
 Notify = Callable[[IncidentId, datetime], Awaitable[datetime | None]]
 Activity = Callable[..., Coroutine[Any, Any, Look]]
@@ -86,16 +101,30 @@ class IncidentActivities:
         return self._as_look(record, step, due)
 
     async def run_stage(self, order: StageOrder, progress: Progress | None = None) -> Look:
-        """Run the stage that is ordered, unless the record asks for another by now."""
+        """Run the stage that is ordered, unless the record asks for another by now.
+
+        Short stages that follow from it are run at once: each trip through the engine costs more
+        than they do. One that fails is ordered by itself then.
+        """
         record, step = await self._stages.look(order.incident_id)
         due = None
         if (step.stage, step.step) == (order.stage, order.step):
             due = await self._stages.run(record, step, progress)
+        to_follow = set(_FOLLOWED_BY.get(order.stage, ()))
+        while due is None:
+            record, step = await self._stages.look(order.incident_id)
+            if step.stage not in to_follow or not self._can_follow(record, step):
+                break
+            to_follow.discard(step.stage)
+            due = await self._stages.run(record, step)
         then = await self.look(order.incident_id)
         if due is None:
             return then
         wait_s = max(then.wait_s or 0.0, self._real_s(due))
         return then.model_copy(update={"wait_s": wait_s})
+
+    def _can_follow(self, record: Record, step: Next) -> bool:
+        return step.not_before is None and self._queue(record, step) is None
 
     def _as_look(self, record: Record, step: Next, due: datetime | None) -> Look:
         is_over = step.stage is Stage.REST and not record.incident.status.is_open

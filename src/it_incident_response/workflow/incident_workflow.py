@@ -53,7 +53,12 @@ class IncidentWorkflow:
 
     @workflow.run
     async def run(self, start: IncidentStart) -> str:
-        """Carry the incident until it is over; returns how it ended."""
+        """Carry the incident until it is over; returns how it ended.
+
+        One that somebody started by hand under another id is no incident's workflow, and ends.
+        """
+        if workflow.info().workflow_id != self._id:
+            return "the workflow's id is not the incident's"
         repeats = start.repeats
         look = await self._look()
         while not look.is_over:
@@ -176,13 +181,18 @@ class IncidentWorkflow:
             retry_policy=ONCE if is_action else READ,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
-        is_told = False
+        is_told = was_woken = False
         while not running.done():
             self._woken = False
             await workflow.wait_condition(lambda: running.done() or self._woken)
+            was_woken = was_woken or self._woken
             if not running.done() and not is_told and (await self._look()).is_halted:
                 is_told = running.cancel()
-        look: Look = await running
+        try:
+            look: Look = await running
+        finally:
+            # What the stage read last may be older than what woke us: wait for nothing unseen.
+            self._woken = self._woken or was_woken
         return look
 
     async def _give_up(self, failed: Look, error: ActivityError) -> Look:
