@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from it_incident_response.config import Settings
 from tests.crash.points import STEPS
@@ -145,9 +145,10 @@ def _row(body: Mapping[str, Any], by_hand: set[tuple[str, int]]) -> Row:
     return Row(body["key"], incident, step, body["state"], is_settled)
 
 
-def _engine(settings: Settings):
+def _engine(settings: Settings) -> Engine:
     url = settings.database_url.get_secret_value()
-    return create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    # No pool: a connection is closed when the block that opened it ends.
+    return create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=NullPool)
 
 
 def _data(body: Any) -> dict[str, Any]:
