@@ -50,6 +50,8 @@ def crossing() -> Iterator[None]:
     """Turn errors of ours into what the engine understands, with class and message."""
     try:
         yield
+    except ApplicationError:
+        raise
     except IncidentResponseError as error:
         is_final = isinstance(error, FINAL)
         log.warning("%s; %s", error.message, "given up" if is_final else "trying again")
