@@ -107,8 +107,11 @@ class Ports(Section):
 
     alerts: Literal["simulated", "prometheus", "alertmanager"] = "simulated"
     metrics: Literal["simulated", "prometheus", "none"] = "simulated"
-    logs: Literal["simulated", "none"] = "simulated"
-    changes: Literal["simulated", "none"] = "simulated"
+    logs: Literal["simulated", "real", "none"] = "simulated"
+    """Real: every log system that has an address, all asked at once."""
+    changes: Literal["simulated", "real", "none"] = "simulated"
+    """Real: deploy events that were posted or written to files, and Kubernetes."""
+    traces: Literal["real", "none"] = "none"
     silences: Literal["simulated", "alertmanager", "none"] = "simulated"
     execution: Literal["simulated", "ssh"] = "simulated"
 
@@ -122,6 +125,7 @@ class Ports(Section):
                 self.metrics,
                 self.logs,
                 self.changes,
+                self.traces,
                 self.silences,
                 self.execution,
             )

@@ -5,6 +5,7 @@ from enum import StrEnum
 from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.model import UtcTime, Value
+from it_incident_response.domain.suspect import Suspect
 
 
 class Verdict(StrEnum):
@@ -71,6 +72,8 @@ class Diagnosis(Value):
     missing: tuple[str, ...] = ()
     """What to look at when the verdict is inconclusive, and sources that were silent."""
     evidence_ids: tuple[str, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    """Services, metrics and changes that the evidence points at, the likeliest of a kind first."""
 
     @property
     def top(self) -> Hypothesis | None:

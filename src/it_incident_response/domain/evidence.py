@@ -101,6 +101,8 @@ class LogLine(Value):
     level: LogLevel = LogLevel.INFO
     service: str | None = None
     host: str | None = None
+    pod: str | None = None
+    trace_id: str | None = None
     attributes: Mapping[str, str] = {}
 
 
@@ -138,6 +140,19 @@ class MetricFinding(Value):
     baseline_end: UtcTime | None = None
 
 
+class Novelty(StrEnum):
+    """How often a log pattern came, compared with its baseline window."""
+
+    NEW = "new"
+    """Not once in a baseline that was long enough to have shown it."""
+    SURGE = "surge"
+    USUAL = "usual"
+    DROP = "drop"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+    """There was no baseline to compare with."""
+
+
 class LogPattern(Value):
     """Log lines that differ only in variables, counted against the baseline window."""
 
@@ -153,6 +168,51 @@ class LogPattern(Value):
     first_at: UtcTime
     last_at: UtcTime
     examples: tuple[str, ...] = ()
+    novelty: Novelty = Novelty.UNKNOWN
+    p_value: float | None = None
+    """Chance of a count so far from the expected one if nothing had changed; None: untested."""
+    exception: str | None = None
+    """Type of the exception, where the lines are a stack trace: `java.net.SocketException`."""
+    frame: str | None = None
+    """Deepest frame of the trace in code that is not a library's."""
+
+
+class LogRate(Value):
+    """How many lines of a level one service wrote, counted where they are stored."""
+
+    kind: Literal["log_rate"] = "log_rate"
+    level: LogLevel
+    service: str | None = None
+    count: int
+    baseline_count: float
+    """Lines expected in a window of the same length, from the baseline."""
+    novelty: Novelty = Novelty.UNKNOWN
+    p_value: float | None = None
+    onset: UtcTime | None = None
+    """Start of the first bucket from which the rate stayed unusual."""
+
+
+class SpanFinding(Value):
+    """How the calls of one operation went, seen in traces, against the baseline window."""
+
+    kind: Literal["span"] = "span"
+    service: str
+    operation: str
+    caller: str | None = None
+    """Service of the parent span, where it is another one."""
+    calls: int
+    errors: int
+    baseline_calls: int = 0
+    baseline_errors: int = 0
+    p95_s: float | None = None
+    """95th percentile of the span's own time, its children's taken off, in seconds."""
+    baseline_p95_s: float | None = None
+    is_deepest: bool = False
+    """The failing or slow calls end here: none of their child spans fails or is slow."""
+    error: str | None = None
+    """The most frequent error text, bounded."""
+    examples: tuple[str, ...] = ()
+    """Trace ids."""
 
 
 class Change(Value):
@@ -166,6 +226,16 @@ class Change(Value):
     at: UtcTime
     summary: str
     author: str | None = None
+    source: str = "changes"
+    """Which system told: github, argocd, kubernetes, file..."""
+    version: str | None = None
+    """Commit sha, image tag or version that was brought in."""
+    link: str | None = None
+    files: tuple[str, ...] = ()
+    diff: str | None = None
+    """At most 20,000 characters of the textual difference; text from outside."""
+    is_ours: bool = False
+    """Made by an action of ours."""
 
 
 class AlertFact(Value):
@@ -202,7 +272,14 @@ class SourceGap(Value):
 
 
 Finding = Annotated[
-    MetricFinding | LogPattern | Change | AlertFact | CommandOutput | SourceGap,
+    MetricFinding
+    | LogPattern
+    | LogRate
+    | SpanFinding
+    | Change
+    | AlertFact
+    | CommandOutput
+    | SourceGap,
     Field(discriminator="kind"),
 ]
 

@@ -27,6 +27,12 @@ class Topology(Value):
             runs_on={name: frozenset(hosts) for name, hosts in runs_on.items()},
         )
 
+    def united(self, other: "Topology") -> "Topology":
+        """Return the graph with the edges of both."""
+        return Topology(
+            calls=_united(self.calls, other.calls), runs_on=_united(self.runs_on, other.runs_on)
+        )
+
     def callers(self, service: str) -> frozenset[str]:
         """Return the services that depend directly on `service`."""
         return frozenset(name for name, deps in self.calls.items() if service in deps)
@@ -47,3 +53,10 @@ class Topology(Value):
                 if entity.name in hosts
             )
         return frozenset()
+
+
+def _united(
+    first: Mapping[str, frozenset[str]], second: Mapping[str, frozenset[str]]
+) -> Mapping[str, frozenset[str]]:
+    none: frozenset[str] = frozenset()
+    return {name: first.get(name, none) | second.get(name, none) for name in {*first, *second}}

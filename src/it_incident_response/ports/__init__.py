@@ -11,12 +11,16 @@ from it_incident_response.ports.acting import (
 from it_incident_response.ports.clock import Clock, SteadyClock, Stopwatch, SystemClock, utc
 from it_incident_response.ports.sources import (
     AlertSource,
+    Annotator,
     ChangeSource,
     ConditionReading,
     ConditionSource,
     Health,
     HealthCheck,
     LogBatch,
+    LogCount,
+    LogCounter,
+    LogCounts,
     LogQuery,
     LogSource,
     Matcher,
@@ -24,6 +28,10 @@ from it_incident_response.ports.sources import (
     MetricSource,
     Silence,
     Silencer,
+    TopologySource,
+    TraceBatch,
+    TraceQuery,
+    TraceSource,
 )
 from it_incident_response.ports.store import (
     ApprovalStore,
@@ -50,6 +58,14 @@ from it_incident_response.ports.store import (
 )
 
 __all__ = [
+    "Annotator",
+    "LogCount",
+    "LogCounter",
+    "LogCounts",
+    "TopologySource",
+    "TraceBatch",
+    "TraceQuery",
+    "TraceSource",
     "AlertSource",
     "ApprovalStore",
     "AuditTrail",

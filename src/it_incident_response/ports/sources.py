@@ -14,6 +14,8 @@ from it_incident_response.domain.evidence import (
     TimeWindow,
 )
 from it_incident_response.domain.model import UtcTime, Value
+from it_incident_response.domain.topology import Topology
+from it_incident_response.domain.trace import Span
 
 
 class Health(Value):
@@ -86,8 +88,13 @@ class LogQuery(Value):
     window: TimeWindow
     services: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    pods: tuple[str, ...] = ()
+    trace_id: str | None = None
+    contains: str | None = None
+    """A phrase that the message must contain; plain text, never query language."""
     minimum_level: LogLevel = LogLevel.DEBUG
     limit: int = 5000
+    """Most lines to return; of more the newest ones."""
 
 
 class LogBatch(Value):
@@ -97,6 +104,41 @@ class LogBatch(Value):
     query: str
     link: str | None = None
     is_truncated: bool = False
+    """There were more lines than the limit."""
+    gaps: tuple[str, ...] = ()
+    """What is missing and why, in words: shards that failed, a query that ran out of time."""
+
+
+class LogCount(Value):
+    """Lines of one service and level in one bucket of time."""
+
+    at: UtcTime
+    """Start of the bucket."""
+    level: LogLevel
+    service: str | None = None
+    count: int
+
+
+class LogCounts(Value):
+    """Numbers of log lines, counted where they are stored, with the query that gave them."""
+
+    counts: tuple[LogCount, ...]
+    bucket_s: float
+    query: str
+    link: str | None = None
+    gaps: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class LogCounter(Protocol):
+    """A log store that can count without sending the lines."""
+
+    async def counts(self, query: LogQuery, *, bucket_s: float) -> LogCounts:
+        """Count the matching lines (the query's `limit` has no effect); raises `ConnectorError`.
+
+        Buckets without lines are left out.
+        """
+        ...
 
 
 @runtime_checkable
@@ -114,6 +156,55 @@ class ChangeSource(Protocol):
 
     async def changes(self, window: TimeWindow) -> Sequence[Change]:
         """Return the changes made within the window, oldest first."""
+        ...
+
+
+class TraceQuery(Value):
+    """Which traces to read."""
+
+    window: TimeWindow
+    services: tuple[str, ...] = ()
+    trace_id: str | None = None
+    limit: int = 200
+    """Most traces, the failed and the slow ones first where the system can choose."""
+
+
+class TraceBatch(Value):
+    """Spans of whole traces, with the query that gave them."""
+
+    spans: tuple[Span, ...]
+    query: str
+    link: str | None = None
+    is_truncated: bool = False
+    gaps: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class TraceSource(Protocol):
+    """Something that stores distributed traces."""
+
+    async def traces(self, query: TraceQuery) -> TraceBatch:
+        """Return spans of the matching traces; raises `ConnectorError`."""
+        ...
+
+
+@runtime_checkable
+class TopologySource(Protocol):
+    """Something that knows who calls whom, or what runs where."""
+
+    async def topology(self) -> Topology:
+        """Return the part of the graph that it knows; raises `ConnectorError`."""
+        ...
+
+
+@runtime_checkable
+class Annotator(Protocol):
+    """A place where the course of an incident is marked on people's dashboards."""
+
+    async def annotate(
+        self, text: str, *, start: UtcTime, end: UtcTime | None = None, tags: Sequence[str] = ()
+    ) -> str:
+        """Mark a moment or a span and return the annotation's id; raises `ConnectorError`."""
         ...
 
 

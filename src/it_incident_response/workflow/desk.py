@@ -24,7 +24,7 @@ TEXT_MAX = 100_000
 """Characters kept of what a person writes; longer text is refused, never cut silently."""
 REASON_MAX = 2000
 """Characters of a reason that is shown wherever the incident is."""
-CHANGE_ATTEMPTS = 5
+CHANGE_ATTEMPTS = 20
 """How often a change is tried against a worker that changes the incident at the same time."""
 
 Change = Callable[[Incident, datetime], Incident]

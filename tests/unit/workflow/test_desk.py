@@ -16,7 +16,7 @@ from it_incident_response.errors import (
     PolicyDenied,
 )
 from it_incident_response.safety.policy import Policy
-from it_incident_response.workflow.desk import IncidentDesk
+from it_incident_response.workflow.desk import CHANGE_ATTEMPTS, IncidentDesk
 
 ONLY_BOB = Policy.default().model_copy(update={"roles": {"operator": ("bob",), "approver": ()}})
 HOSTILE = "\x1b[2J\u202egpj\x00 [red] {0} %s"
@@ -268,7 +268,7 @@ async def test_a_change_that_always_comes_too_late_is_given_up(
     monkeypatch.setattr(world.store, "save_incident", late)
     with pytest.raises(Conflict):
         await desk.cancel(incident.id, by="alice", reason="x")
-    assert len(tries) == 5
+    assert len(tries) == CHANGE_ATTEMPTS
 
 
 async def test_what_is_opened_by_hand_is_due_at_once(world, desk):
