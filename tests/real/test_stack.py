@@ -27,6 +27,10 @@ def _exists(pid: int) -> bool:
         return False
 
 
+def _program(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def test_a_server_that_ends_at_once_is_an_error_with_its_log(tmp_path: Path) -> None:
     server = Server(
         name="short", argv=["sh", "-c", "echo out of cheese; exit 3"], log=tmp_path / "log"
@@ -51,7 +55,8 @@ def test_servers_die_with_a_killed_test_run(tmp_path: Path, wait_until: WaitUnti
     ) as run:
         assert run.stdout is not None
         pid = int(run.stdout.readline())
-        assert _exists(pid)
+        # Killed before `setpriv` has asked for it, the kernel would not end the child.
+        wait_until(lambda: _program(pid) == "sleep", 10, "the server's program to run")
         run.kill()
     wait_until(lambda: not _exists(pid), 5, "the orphan to be gone")
 

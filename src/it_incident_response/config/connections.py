@@ -203,6 +203,12 @@ class Splunk(HttpSystem):
 
     api_key: SecretStr | None = None
 
+    @property
+    def has_credentials(self) -> bool:
+        """Splunk answers nobody without; one half configured is not used by `ports.logs: real`."""
+        given = (self.api_key, self.authorization.credentials, self.basic_auth.password)
+        return any(secret is not None for secret in given)
+
     def connector_fields(self) -> dict[str, object]:
         """As for every HTTP system; the key is a Splunk authentication token, a bearer token."""
         return _with_key(super().connector_fields(), self.api_key, "Bearer")

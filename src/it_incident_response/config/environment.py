@@ -17,6 +17,7 @@ NAMED_VARIABLES = {
     "PROMETHEUS_URL": f"{_PROMETHEUS}.url",
     "ALERTMANAGER_URL": f"{_PROMETHEUS}.alert_manager_url",
     "ELASTICSEARCH_URL": "infrastructure.logging.elasticsearch.url",
+    "SPLUNK_URL": "infrastructure.logging.splunk.url",
     "SPLUNK_API_KEY": "infrastructure.logging.splunk.api_key",
     "GRAFANA_URL": "infrastructure.visualization.grafana.url",
     "GRAFANA_API_KEY": "infrastructure.visualization.grafana.api_key",

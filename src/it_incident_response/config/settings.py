@@ -107,11 +107,12 @@ class Ports(Section):
 
     alerts: Literal["simulated", "prometheus", "alertmanager"] = "simulated"
     metrics: Literal["simulated", "prometheus", "none"] = "simulated"
-    logs: Literal["simulated", "real", "none"] = "simulated"
-    """Real: every log system that has an address, all asked at once."""
+    logs: Literal["simulated", "elasticsearch", "splunk", "real", "none"] = "simulated"
+    """Elasticsearch is OpenSearch too; real: every log system that can be used, all at once."""
     changes: Literal["simulated", "real", "none"] = "simulated"
-    """Real: deploy events that were posted or written to files, and Kubernetes."""
+    """Real: what was posted or written to files, git, Kubernetes, and our own actions."""
     traces: Literal["real", "none"] = "none"
+    """Real: every tracing system that has an address."""
     silences: Literal["simulated", "alertmanager", "none"] = "simulated"
     execution: Literal["simulated", "ssh"] = "simulated"
 
@@ -326,6 +327,18 @@ class Settings(Section):
     polling: PollingSettings = PollingSettings()
     temporal: Temporal = Temporal()
     worker: WorkerSection = WorkerSection()
+
+    @property
+    def log_systems(self) -> tuple[str, ...]:
+        """Names of the log systems that are asked: those that `ports.logs` chooses."""
+        logging, choice = self.infrastructure.logging, self.ports.logs
+        if choice != "real":
+            return (choice,) if choice in ("elasticsearch", "splunk") else ()
+        usable = {
+            "elasticsearch": logging.elasticsearch.url is not None,
+            "splunk": logging.splunk.url is not None and logging.splunk.has_credentials,
+        }
+        return tuple(name for name, is_usable in usable.items() if is_usable)
 
     @property
     def engine(self) -> EngineSettings:

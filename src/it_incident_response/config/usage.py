@@ -15,11 +15,15 @@ ALERTMANAGER_URLS = (
     "infrastructure.monitoring.prometheus.alert_manager_url",
     "infrastructure.monitoring.alertmanager.url",
 )
+ELASTICSEARCH = "infrastructure.logging.elasticsearch"
+SPLUNK = "infrastructure.logging.splunk"
+TRACING = "infrastructure.tracing"
+_SPLUNK_CREDENTIALS = ("api_key", "authorization.credentials", "basic_auth.password")
 _SYSTEMS = {
     "infrastructure.monitoring.prometheus": "prometheus",
     "infrastructure.monitoring.alertmanager": "alertmanager",
-    "infrastructure.logging.elasticsearch": "elasticsearch",
-    "infrastructure.logging.splunk": "splunk",
+    ELASTICSEARCH: "elasticsearch",
+    SPLUNK: "splunk",
     "infrastructure.visualization.grafana": "grafana",
     "automation.deployment.ansible": "ansible",
     "automation.deployment.kubernetes": "kubernetes",
@@ -28,13 +32,8 @@ _SYSTEMS = {
     "ticketing.jira": "jira",
     "agents.diagnostic.ml_model_path": "ml_model",
 }
-_EVIDENCE = "the area `evidence` (logs, metrics and changes from every system)"
 _ACTING = "the area `acting` (Ansible, Kubernetes and Terraform)"
 _LATER = {
-    "elasticsearch": _EVIDENCE,
-    "opensearch": _EVIDENCE,
-    "splunk": _EVIDENCE,
-    "grafana": _EVIDENCE,
     "ansible": _ACTING,
     "kubernetes": _ACTING,
     "terraform": _ACTING,
@@ -96,15 +95,16 @@ def _choices(port: str) -> tuple[Any, ...]:
 
 def _defaults(entries: Entries) -> Mapping[str, tuple[str, Origin]]:
     if not truth(entries, "use_real_data"):
-        return {name: ("simulated", DEFAULT) for name in Ports.model_fields}
+        return {name: (_simulated(name), DEFAULT) for name in Ports.model_fields}
     has_prometheus = _is_given(entries, PROMETHEUS_URL)
     has_alertmanager = any(_is_given(entries, key) for key in ALERTMANAGER_URLS)
     is_executing = truth(entries, "agents.resolution.execute_real_commands")
     choices = {
         "alerts": "alertmanager" if has_alertmanager else "prometheus",
         "metrics": "prometheus" if has_prometheus else "none",
-        "logs": "none",
-        "changes": "none",
+        "logs": "real" if _log_systems(entries) else "none",
+        "changes": "real",
+        "traces": "real" if _has_tracing(entries) else "none",
         "silences": "alertmanager" if has_alertmanager else "none",
         "execution": "ssh" if is_executing else "simulated",
     }
@@ -112,8 +112,25 @@ def _defaults(entries: Entries) -> Mapping[str, tuple[str, Origin]]:
     return {name: (choice, origin) for name, choice in choices.items()}
 
 
+def _simulated(port: str) -> str:
+    return "simulated" if "simulated" in _choices(port) else "none"
+
+
 def _is_given(entries: Entries, key: str) -> bool:
     return key in entries and entries[key].value is not None
+
+
+def _log_systems(entries: Entries) -> frozenset[str]:
+    """Return the log systems that could answer; Splunk answers nobody without credentials."""
+    usable = {"elasticsearch"} if _is_given(entries, f"{ELASTICSEARCH}.url") else set()
+    secrets = (f"{SPLUNK}.{name}{end}" for name in _SPLUNK_CREDENTIALS for end in ("", "_file"))
+    if _is_given(entries, f"{SPLUNK}.url") and any(_is_given(entries, key) for key in secrets):
+        usable.add("splunk")
+    return frozenset(usable)
+
+
+def _has_tracing(entries: Entries) -> bool:
+    return any(key.startswith(f"{TRACING}.") and _is_given(entries, key) for key in entries)
 
 
 def default_dry_run(entries: Entries, ports: Mapping[str, str]) -> None:
@@ -125,7 +142,9 @@ def default_dry_run(entries: Entries, ports: Mapping[str, str]) -> None:
 
 def systems_in_use(entries: Entries, ports: Mapping[str, str]) -> frozenset[str]:
     """Return the names of the systems that a port or switch uses."""
-    used = set(ports.values()) - {"simulated", "none"}
+    used = set(ports.values()) - {"simulated", "real", "none"}
+    if ports["logs"] == "real":
+        used |= _log_systems(entries)
     if truth(entries, "agents.diagnostic.use_ml_model"):
         used.add("ml_model")
     return frozenset(used)
@@ -141,6 +160,8 @@ def missing_addresses(
     needs = {
         "prometheus": ((PROMETHEUS_URL,), "PROMETHEUS_URL"),
         "alertmanager": (ALERTMANAGER_URLS, "ALERTMANAGER_URL"),
+        "elasticsearch": ((f"{ELASTICSEARCH}.url",), "ELASTICSEARCH_URL"),
+        "splunk": ((f"{SPLUNK}.url",), "SPLUNK_URL"),
     }
     problems = []
     for name, choice in ports.items():

@@ -24,7 +24,7 @@ _VALUE = (
     r"[\"']?(?:[^\s,;&\"'\\]|\\(?![\"'nrt]))++)"
 )
 _ASSIGNED = re.compile(
-    rf"(?P<kept>(?P<name>{_NAMES})(?:\\{{0,8}}[\"'])?[ \t]{{0,8}}(?::=|=>|[:=])[ \t]{{0,8}}"
+    rf"(?P<kept>(?P<name>{_NAMES})(?:\\{{0,8}}[\"'])?[ \t]{{0,8}}(?>:=|=>|[:=])[ \t]{{0,8}}"
     rf"(?:(?:bearer|basic|digest|negotiate|token|apikey)[ \t]{{1,8}})?+)(?P<value>{_VALUE})",
     _I,
 )

@@ -4,6 +4,7 @@ import pytest
 
 PROMETHEUS = {"PROMETHEUS_URL": "http://p:9090"}
 ALERTMANAGER = {"ALERTMANAGER_URL": "http://a:9093"}
+ELASTICSEARCH = {"ELASTICSEARCH_URL": "http://e:9200"}
 REAL = {"USE_REAL_DATA": "true"}
 INVENTORY = "inventory: {hosts: [{name: web-1, address: 10.0.0.1, user: deploy}]}\n"
 
@@ -13,7 +14,9 @@ def ports(loaded, environ, yaml=None):
 
 
 def test_configured_is_not_chosen(loaded):
-    assert set(ports(loaded, PROMETHEUS | ALERTMANAGER).values()) == {"simulated"}
+    chosen = ports(loaded, PROMETHEUS | ALERTMANAGER | ELASTICSEARCH)
+    assert chosen.pop("traces") == "none"
+    assert set(chosen.values()) == {"simulated"}
 
 
 def test_real_data_uses_what_is_configured_and_invents_nothing(loaded):
@@ -21,13 +24,35 @@ def test_real_data_uses_what_is_configured_and_invents_nothing(loaded):
         "alerts": "prometheus",
         "metrics": "prometheus",
         "logs": "none",
-        "changes": "none",
+        "changes": "real",
+        "traces": "none",
         "silences": "none",
         "execution": "simulated",
     }
     chosen = ports(loaded, REAL | PROMETHEUS | ALERTMANAGER)
     assert (chosen["alerts"], chosen["silences"]) == ("alertmanager", "alertmanager")
     assert ports(loaded, REAL | ALERTMANAGER)["metrics"] == "none"
+
+
+SPLUNK = "infrastructure: {logging: {splunk: {url: 'https://s:8089', api_key: '${SPLUNK_KEY}'}}}"
+
+
+def test_real_logs_are_of_every_system_that_can_answer(loaded):
+    def asked(environ, yaml=None):
+        return loaded(yaml, REAL | PROMETHEUS | environ).settings.log_systems
+
+    assert asked({}) == ()
+    assert asked(ELASTICSEARCH) == ("elasticsearch",)
+    assert asked(ELASTICSEARCH, SPLUNK) == ("elasticsearch",)
+    assert asked({}, SPLUNK) == ()
+    both = ("elasticsearch", "splunk")
+    assert asked(ELASTICSEARCH | {"SPLUNK_KEY": "k" * 12}, SPLUNK) == both
+    assert asked(ELASTICSEARCH, "ports: {logs: none}") == ()
+
+
+def test_a_chosen_log_system_needs_its_secret(refused):
+    (problem,) = refused(SPLUNK + "\nports: {logs: splunk}")
+    assert "SPLUNK_KEY" in problem
 
 
 def test_each_port_is_chosen_on_its_own(loaded):
@@ -50,6 +75,8 @@ def test_real_data_without_any_real_system_is_an_error(refused):
         ("metrics", "prometheus", "PROMETHEUS_URL"),
         ("alerts", "alertmanager", "ALERTMANAGER_URL"),
         ("silences", "alertmanager", "ALERTMANAGER_URL"),
+        ("logs", "elasticsearch", "ELASTICSEARCH_URL"),
+        ("logs", "splunk", "SPLUNK_URL"),
     ],
 )
 def test_a_chosen_system_needs_its_address(refused, port, choice, variable):
@@ -61,9 +88,6 @@ def test_a_chosen_system_needs_its_address(refused, port, choice, variable):
 @pytest.mark.parametrize(
     ("port", "system", "area"),
     [
-        ("logs", "elasticsearch", "evidence"),
-        ("logs", "splunk", "evidence"),
-        ("metrics", "grafana", "evidence"),
         ("execution", "ansible", "acting"),
         ("execution", "kubernetes", "acting"),
         ("execution", "terraform", "acting"),
