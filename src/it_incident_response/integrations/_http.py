@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 from weakref import WeakKeyDictionary
@@ -35,6 +35,10 @@ _USER_AGENT = "it-incident-response"
 Pairs = Sequence[tuple[str, str]]
 
 
+class ReplyTooLong(ConnectorReplyInvalid):
+    """The reply has more bytes than `response_bytes_max`; asking for less may help."""
+
+
 @dataclass(frozen=True)
 class HttpRequest:
     """One request below the base URL."""
@@ -44,6 +48,10 @@ class HttpRequest:
     params: Pairs = ()
     form: Pairs = ()
     json: Any = None
+    content: bytes | None = None
+    """A body that is already written, in place of `form` and `json`."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of this request only, such as `Content-Type` of `content`; they win over ours."""
     is_repeatable: bool = True
     """False if sending it twice does something twice: such a request is never retried."""
 
@@ -68,6 +76,10 @@ class HttpClient:
 
         Raises `ConnectorUnavailable`, `ConnectorRejected` or `ConnectorReplyInvalid`.
         """
+        return self.replies.decoded(await self.reply(request))
+
+    async def reply(self, request: HttpRequest) -> HttpReply:
+        """Send a request and return its successful answer as it came; raises as `json` does."""
         now = self._clock.now()
         if not self._breaker.admit(now):
             raise ConnectorUnavailable(
@@ -96,7 +108,7 @@ class HttpClient:
         if kept is not None:
             await kept.keeper.aclose()
 
-    async def _repeated(self, request: HttpRequest) -> Any:
+    async def _repeated(self, request: HttpRequest) -> HttpReply:
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
         attempts = self._settings.attempts if request.is_repeatable else 1
@@ -109,11 +121,12 @@ class HttpClient:
         )
         return await retrying(self._attempt, request)
 
-    async def _attempt(self, request: HttpRequest) -> Any:
+    async def _attempt(self, request: HttpRequest) -> HttpReply:
         with self._translated(request):
             async with asyncio.timeout(self._settings.timeout_s):
                 reply = await self._exchange(request)
-        return self.replies.json(reply, self._clock.now())
+        self.replies.require_success(reply, self._clock.now())
+        return reply
 
     async def _exchange(self, request: HttpRequest) -> HttpReply:
         client = await self._client()
@@ -123,6 +136,8 @@ class HttpClient:
             params=list(request.params) or None,
             data=dict(request.form) or None,
             json=request.json,
+            content=request.content,
+            headers=request.headers,
             extensions=self._extensions(),
         )
         response = await client.send(sent, stream=True)
@@ -155,8 +170,8 @@ class HttpClient:
         name = self._settings.server_name
         return None if name is None else {"sni_hostname": name}
 
-    def _too_long(self, request: HttpRequest) -> ConnectorReplyInvalid:
-        return ConnectorReplyInvalid(
+    def _too_long(self, request: HttpRequest) -> "ReplyTooLong":
+        return ReplyTooLong(
             self._connector,
             f"the reply to {request.path} is longer than {self._settings.response_bytes_max} bytes",
             hint="ask for less, or raise response_bytes_max",

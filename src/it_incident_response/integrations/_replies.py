@@ -60,8 +60,16 @@ class ReplyReader:
 
     def json(self, reply: HttpReply, now: datetime) -> Any:
         """Return the JSON of a successful answer; raises the `ConnectorError` that it means."""
+        self.require_success(reply, now)
+        return self.decoded(reply)
+
+    def require_success(self, reply: HttpReply, now: datetime) -> None:
+        """Raise the `ConnectorError` that an unsuccessful answer means."""
         if not 200 <= reply.status < 300:
             raise self._refusal(reply, now)
+
+    def decoded(self, reply: HttpReply) -> Any:
+        """Return the JSON of an answer, None if it is empty; raises `ConnectorReplyInvalid`."""
         if not reply.body.strip():
             return None
         try:
@@ -116,8 +124,8 @@ class ReplyReader:
             return self.scrub(reply.body[: SAID_LENGTH_MAX * 4].decode(errors="replace"))
         if isinstance(content, Mapping):
             for key in ("error", "message", "detail"):
-                if isinstance(content.get(key), str):
-                    return self.scrub(content[key])
+                if said := _reason(content.get(key)):
+                    return self.scrub(said)
         return self.scrub(content if isinstance(content, str) else "")
 
     def _no_json(self, reply: HttpReply, error: ValueError) -> ConnectorReplyInvalid:
@@ -142,6 +150,24 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     except ValueError:
         return None
     return max(0.0, (moment - now).total_seconds()) if moment.tzinfo else None
+
+
+def _reason(said: Any) -> str:
+    """Return the text of an error, or that of the first root cause as Elasticsearch nests it."""
+    if isinstance(said, Mapping):
+        causes = said.get("root_cause")
+        first = causes[0] if isinstance(causes, list) and causes else None
+        said = next(
+            (
+                text
+                for place in (first, said)
+                if isinstance(place, Mapping)
+                for key in ("reason", "type", "message")
+                if (text := place.get(key))
+            ),
+            "",
+        )
+    return said if isinstance(said, str) else ""
 
 
 def _is_html(reply: HttpReply) -> bool:
