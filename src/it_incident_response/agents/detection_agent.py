@@ -56,12 +56,15 @@ class DetectionAgent:
         *,
         inventory: Inventory,
         settings: CorrelationSettings,
+        topology: Callable[[], Topology] | None = None,
     ) -> None:
+        """`topology` gives the graph as now known; None: what the inventory says."""
         self._store = store
         self._readers = readers
         self._clock = clock
         self._enrich = lru_cache(maxsize=ENRICHED_MAX)(inventory.enrich)
-        self._topology = Topology.from_inventory(inventory)
+        written = Topology.from_inventory(inventory)
+        self._topology = topology if topology is not None else lambda: written
         self._settings = settings
 
     async def ingest(self, limit: int = INGEST_BATCH) -> IngestOutcome | None:
@@ -184,7 +187,7 @@ class DetectionAgent:
         now: datetime,
     ) -> IngestOutcome:
         located = [self._located(alert) for alert in alerts]
-        return correlate(located, known, candidates, self._topology, self._settings, now)
+        return correlate(located, known, candidates, self._topology(), self._settings, now)
 
     def _located(self, alert: Alert) -> Alert:
         entities = self._enrich(alert.entities)

@@ -10,7 +10,6 @@ from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.diagnosis import Diagnosis
 from it_incident_response.domain.evidence import SourceGap
 from it_incident_response.domain.incident import Incident
-from it_incident_response.domain.topology import Topology
 from it_incident_response.ports import Clock, IncidentStore
 
 ACTOR = "agent:diagnostic"
@@ -25,17 +24,15 @@ class DiagnosticAgent:
         clock: Clock,
         gatherer: Gatherer,
         rules: RulesEngine,
-        topology: Topology,
     ) -> None:
         self._store = store
         self._clock = clock
         self._gatherer = gatherer
         self._rules = rules
-        self._topology = topology
 
     async def investigate(self, incident: Incident, alerts: Sequence[Alert]) -> Diagnosis:
         """Return a diagnosis of what is seen now; evidence and diagnosis are stored."""
-        evidence = await self._gatherer.gather(incident, alerts)
+        evidence, topology, scope = await self._gatherer.gather(incident, alerts)
         gaps = [e.finding.source for e in evidence if isinstance(e.finding, SourceGap)]
         silent = f"; silent: {', '.join(dict.fromkeys(gaps))}" if gaps else ""
         gathered = AuditEvent(
@@ -47,7 +44,7 @@ class DiagnosticAgent:
         )
         await self._store.add_evidence(evidence, [gathered])
         now = self._clock.now()
-        diagnosis = diagnose(incident, evidence, self._rules, self._topology, now=now)
+        diagnosis = diagnose(incident, evidence, self._rules, topology, now=now)
         top = diagnosis.top
         concluded = AuditEvent(
             at=now,

@@ -20,6 +20,8 @@ from it_incident_response.ports import (
     MetricSource,
     Silencer,
     SystemClock,
+    TopologySource,
+    TraceSource,
 )
 from it_incident_response.ports.registry import Surroundings
 from it_incident_response.simulation import (
@@ -44,8 +46,10 @@ class Adapters:
     alerts: AlertSource | None = None
     conditions: ConditionSource | None = None
     metrics: MetricSource | None = None
-    logs: LogSource | None = None
-    changes: ChangeSource | None = None
+    logs: Mapping[str, LogSource] = field(default_factory=dict)
+    traces: Mapping[str, TraceSource] = field(default_factory=dict)
+    changes: Mapping[str, ChangeSource] = field(default_factory=dict)
+    topologies: Mapping[str, TopologySource] = field(default_factory=dict)
     silencer: Silencer | None = None
     executors: Mapping[str, Executor] = field(default_factory=dict)
     world: SimulatedWorld | None = None
@@ -94,8 +98,9 @@ def choose_adapters(settings: Settings, world: SimulatedWorld | None) -> Adapter
     chosen.alerts = _pick("alerts", ports.alerts, simulated, prometheus, alertmanager)
     chosen.conditions = simulated if ports.alerts == "simulated" else _called(prometheus)
     chosen.metrics = _pick("metrics", ports.metrics, simulated, prometheus, alertmanager)
-    chosen.logs = _pick("logs", ports.logs, simulated, prometheus, alertmanager)
-    chosen.changes = _pick("changes", ports.changes, simulated, prometheus, alertmanager)
+    chosen.logs = _logs(settings, simulated, built)
+    if ports.changes == "simulated" and simulated:
+        chosen.changes = {"simulation": simulated}
     chosen.silencer = _pick("silences", ports.silences, simulated, prometheus, alertmanager)
     chosen.executors = _executors(settings, chosen)
     return chosen
@@ -117,6 +122,16 @@ class _Built:
 
     def alertmanager(self) -> Any:
         return self._once("alertmanager", self._settings.alertmanager)
+
+    def log_system(self, name: str) -> LogSource:
+        """Return the client of a log system; raises `ConfigError`, naming a missing extra."""
+        logging_systems = self._settings.infrastructure.logging
+        sections: dict[str, HttpSystem] = {
+            "elasticsearch": logging_systems.elasticsearch,
+            "splunk": logging_systems.splunk,
+        }
+        source: LogSource = self._once(name, sections[name])
+        return source
 
     def _once(self, name: str, section: HttpSystem) -> Any:
         if name not in self._made:
@@ -145,6 +160,14 @@ def _pick(
             hint=f"set infrastructure.monitoring.{choice}.url",
         )
     return real()
+
+
+def _logs(
+    settings: Settings, simulated: SimulatedSources | None, built: _Built
+) -> Mapping[str, LogSource]:
+    if settings.ports.logs == "simulated":
+        return {"simulation": simulated} if simulated else {}
+    return {name: built.log_system(name) for name in settings.log_systems}
 
 
 def _called(build: Callable[[], Any] | None) -> Any:

@@ -15,7 +15,12 @@ from pydantic import BaseModel, SecretStr
 from it_incident_response.actions import RunDiagnosticCommand, parse_action
 from it_incident_response.agents.detection_agent import DetectionAgent, Reader
 from it_incident_response.agents.diagnostic_agent import DiagnosticAgent
-from it_incident_response.agents.gathering import Gatherer, GatherSettings, Sources
+from it_incident_response.agents.gathering import (
+    Gatherer,
+    GatherSettings,
+    KnownTopology,
+    Sources,
+)
 from it_incident_response.agents.resolution_agent import ResolutionAgent
 from it_incident_response.agents.verification import VerificationSettings, Verifier
 from it_incident_response.analysis.correlation_settings import CorrelationSettings
@@ -126,9 +131,10 @@ class Runtime:
         return has_world and ports.execution == "simulated"
 
     @cached_property
-    def topology(self) -> Topology:
+    def topology(self) -> KnownTopology:
         """Who calls whom and what runs where."""
-        return Topology.from_inventory(self.inventory)
+        written = Topology.from_inventory(self.inventory)
+        return KnownTopology(written, self.adapters.topologies, self.clock)
 
     @cached_property
     def policy(self) -> Policy:
@@ -199,7 +205,12 @@ class Runtime:
             flap_window_s=given.flapping_window_s,
         )
         return DetectionAgent(
-            self.store, self.readers, self.clock, inventory=self.inventory, settings=settings
+            self.store,
+            self.readers,
+            self.clock,
+            inventory=self.inventory,
+            settings=settings,
+            topology=lambda: self.topology.now,
         )
 
     @cached_property
@@ -216,16 +227,16 @@ class Runtime:
         adapters, given = self.adapters, self.settings.diagnosis
         can_look = self.settings.ports.execution != "simulated" and self.gate.flags.execute_real
         sources = Sources(
-            metrics=adapters.metrics,
+            metrics={"stored": adapters.metrics} if adapters.metrics else {},
             logs=adapters.logs,
+            traces=adapters.traces,
             changes=adapters.changes,
             look=self._look if can_look else None,
             inventory=self.inventory,
-            topology=self.topology,
         )
         settings = GatherSettings(window_s=given.window_s, baseline_s=given.baseline_s)
-        gatherer = Gatherer(sources, self.clock, settings, self.redactor.redact)
-        return DiagnosticAgent(self.store, self.clock, gatherer, self.rules, self.topology)
+        gatherer = Gatherer(sources, self.clock, settings, self.redactor, self.topology)
+        return DiagnosticAgent(self.store, self.clock, gatherer, self.rules)
 
     @cached_property
     def resolution(self) -> ResolutionAgent:

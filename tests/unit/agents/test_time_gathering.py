@@ -4,14 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from it_incident_response.agents.gathering import Gatherer, GatherSettings, Sources
+from it_incident_response.agents.gathering import Gatherer, GatherSettings, KnownTopology, Sources
 from it_incident_response.domain.alert import Alert, AlertStatus
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.evidence import LogLevel, LogLine, LogPattern
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.severity import Severity
+from it_incident_response.domain.topology import Topology
 from it_incident_response.ports import LogBatch
+from it_incident_response.safety.redaction import Redactor
 from it_incident_response.simulation import VirtualClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -57,8 +59,15 @@ async def test_a_senders_clock_decides_neither_whether_nor_when_we_look(ahead):
         updated_at=NOW,
     )
     logs = Logs()
-    gatherer = Gatherer(Sources(logs=logs), VirtualClock(NOW), GatherSettings(), lambda text: text)
-    evidence = await gatherer.gather(incident, [alert])
+    clock = VirtualClock(NOW)
+    gatherer = Gatherer(
+        Sources(logs={"logs": logs}),
+        clock,
+        GatherSettings(),
+        Redactor(),
+        KnownTopology(Topology(), {}, clock),
+    )
+    evidence = (await gatherer.gather(incident, [alert])).evidence
     assert all(window.start < window.end <= NOW for window in logs.windows)
     patterns = [e.finding for e in evidence if isinstance(e.finding, LogPattern)]
     assert [(p.service, p.count) for p in patterns] == [("shop", 1)]
