@@ -15,6 +15,8 @@ from it_incident_response.workflow.standing import told_so_far
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
+SUSPECTS_SHOWN = 3
+"""Of each kind; `--json` has all."""
 QUERY_SHOWN = 150
 """Characters of a query; `--json` has all of it."""
 
@@ -84,8 +86,19 @@ def show_diagnosis(diagnosis: Diagnosis, evidence: Sequence[Evidence]) -> None:
             _show_evidence("+", by_id.get(evidence_id))
         for evidence_id in hypothesis.contradicting[:4]:
             _show_evidence("-", by_id.get(evidence_id))
+    _show_suspects(diagnosis)
     for text in diagnosis.missing:
         out.print(f"  missing: {clean(text)}")
+
+
+def _show_suspects(diagnosis: Diagnosis) -> None:
+    out, shown = console(), diagnosis.suspects
+    for kind in dict.fromkeys(suspect.kind for suspect in shown):
+        ranked = [suspect for suspect in shown if suspect.kind is kind][:SUSPECTS_SHOWN]
+        out.print(f"  suspected {kind}s:")
+        for place, suspect in enumerate(ranked, start=1):
+            why = "; ".join(suspect.reasons[:3])
+            out.print(f"    {place}. {suspect.score:.2f}  {clean(suspect.name, 60)}: {clean(why)}")
 
 
 def _show_hypothesis(number: int, hypothesis: Hypothesis) -> None:

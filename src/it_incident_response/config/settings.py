@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from it_incident_response.config import connections as c
 from it_incident_response.config.connections import Section
+from it_incident_response.config.redaction import RedactionSettings
 from it_incident_response.config.temporal import Temporal
 from it_incident_response.config.units import Duration, Size
 from it_incident_response.config.worker import WorkerSection
@@ -323,6 +324,7 @@ class Settings(Section):
     """Inline, or a path to a YAML file of the same form."""
     policy: Path | None = None
     """YAML file; None: the shipped policy."""
+    redaction: RedactionSettings = RedactionSettings()
     simulation: SimulationSettings = SimulationSettings()
     polling: PollingSettings = PollingSettings()
     temporal: Temporal = Temporal()

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,23 +27,22 @@ from it_incident_response.analysis.correlation_settings import CorrelationSettin
 from it_incident_response.analysis.rules_engine import RulesEngine
 from it_incident_response.config import Origin, Settings, load
 from it_incident_response.config.origin import OriginKind
-from it_incident_response.domain.alert import Alert
-from it_incident_response.domain.entity import Entity
 from it_incident_response.domain.execution import Execution
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.topology import Topology
 from it_incident_response.integrations import parse_alerts, parse_webhook
-from it_incident_response.ports import AlertSource, Clock, Silencer, Store
+from it_incident_response.ports import Clock, Silencer, Store
 from it_incident_response.safety.approval_manager import ApprovalManager
 from it_incident_response.safety.gate import ActionGate, ExecutionFlags
 from it_incident_response.safety.people import ANYBODY
 from it_incident_response.safety.policy import Policy
 from it_incident_response.safety.redaction import Redactor
-from it_incident_response.simulation import Fault, SimulatedWorld
+from it_incident_response.simulation import SimulatedWorld
 from it_incident_response.storage import open_store
 from it_incident_response.system.adapters import Adapters, choose_adapters
+from it_incident_response.system.preloading import preload
 from it_incident_response.system.views import IncidentView, incident_view
 from it_incident_response.workflow.desk import IncidentDesk
 from it_incident_response.workflow.direct import DirectRunner
@@ -55,24 +54,6 @@ log = logging.getLogger(__name__)
 
 READERS: Mapping[str, Reader] = {"alertmanager": parse_webhook, "alerts": parse_alerts}
 """Which function reads a body of which inbox source."""
-
-
-GUIDE_FAULTS = (
-    "memory_leak",
-    "database_connection_timeouts",
-    "api_errors_after_deploy",
-    "disk_full",
-    "tls_certificate_expiry",
-)
-"""The five incidents of the proof of concept, as faults of the simulated world.
-
-They begin in reverse order: a leak that is left alone soon becomes another incident.
-"""
-
-PRELOAD_WITHIN = timedelta(hours=1)
-PRELOAD_STEP_S = 60.0
-PRELOAD_APART_S = 330.0
-"""Virtual time from one to the next: enough that they are not taken for one incident."""
 
 
 class NoEarlierClock:
@@ -150,7 +131,13 @@ class Runtime:
     @cached_property
     def redactor(self) -> Redactor:
         """Takes secrets out of whatever is stored or shown."""
-        return Redactor(secrets=tuple(_secrets_of(self.settings)))
+        given = self.settings.redaction
+        return Redactor(
+            shapes=given.shapes,
+            secrets=tuple(_secrets_of(self.settings)),
+            emails=given.emails,
+            cards=given.cards,
+        )
 
     @cached_property
     def approvals(self) -> ApprovalManager:
@@ -317,31 +304,8 @@ class Runtime:
     async def preload(self) -> None:
         """Start the guide's five faults in the simulated world and open their incidents."""
         world, source = self.adapters.world, self.adapters.alerts
-        if world is None or source is None or self.settings.ports.alerts != "simulated":
-            return
-        faults: dict[str, Fault] = {}
-        for kind in GUIDE_FAULTS:
-            taken = [fault.target for fault in faults.values()]
-            faults[kind] = world.draw(kind, avoid=taken)
-        for kind in reversed(GUIDE_FAULTS):
-            target = world.begin(faults[kind]).fault.target
-            await self._take_in_about(target, world, source)
-
-    def _is_about(self, alert: Alert, target: Entity) -> bool:
-        return target in self.inventory.enrich(alert.entities)
-
-    async def _take_in_about(
-        self, target: Entity, world: SimulatedWorld, source: AlertSource
-    ) -> None:
-        """Take in the next alerts about `target`, not those about what it drags down."""
-        began = world.clock.now()
-        mine: list[Alert] = []
-        while not mine and world.clock.now() < began + PRELOAD_WITHIN:
-            await world.run(PRELOAD_STEP_S)
-            firing = await source.firing_alerts()
-            mine = [a for a in firing if a.starts_at >= began and self._is_about(a, target)]
-        await self.detection.absorb(mine)
-        await world.run(PRELOAD_APART_S)
+        if world is not None and source is not None and self.settings.ports.alerts == "simulated":
+            await preload(world, source, self.detection, self.inventory)
 
 
 @asynccontextmanager
