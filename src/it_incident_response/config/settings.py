@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from it_incident_response.config import connections as c
 from it_incident_response.config.connections import Section
+from it_incident_response.config.detection import DetectionSection
 from it_incident_response.config.redaction import RedactionSettings
 from it_incident_response.config.temporal import Temporal
 from it_incident_response.config.units import Duration, Size
@@ -327,6 +328,7 @@ class Settings(Section):
     redaction: RedactionSettings = RedactionSettings()
     simulation: SimulationSettings = SimulationSettings()
     polling: PollingSettings = PollingSettings()
+    detection: DetectionSection = DetectionSection()
     temporal: Temporal = Temporal()
     worker: WorkerSection = WorkerSection()
 

@@ -1,7 +1,8 @@
 """From the inbox, and from what is read, to incidents; and the chores of an installation."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from it_incident_response.agents.detection_agent import DetectionAgent
@@ -13,6 +14,17 @@ GIVE_WAY_S_MAX = 1.0
 """So that alerts still become incidents while others go on coming in."""
 
 Chore = Callable[[datetime], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Polled:
+    """A further source of alerts, read at its own times; its failure holds up no other."""
+
+    source: AlertSource
+    conditions: ConditionSource | None
+    interval_s: float
+    what: str
+    """In messages: reading what failed."""
 
 
 class TakingInSettings(Value):
@@ -54,7 +66,12 @@ class TakingIn:
         self._arrived.set()
 
     async def run(
-        self, *, source: AlertSource | None, conditions: ConditionSource | None, chore: Chore
+        self,
+        *,
+        source: AlertSource | None,
+        conditions: ConditionSource | None,
+        chore: Chore,
+        also: Sequence[Polled] = (),
     ) -> None:
         """Work until cancelled; what is not taken in by then stays in the inbox."""
         settings = self._settings
@@ -64,6 +81,9 @@ class TakingIn:
             if source is not None:
                 poll = self._reader(source, conditions)
                 group.create_task(self._every(settings.poll_s, poll, "reading alerts"))
+            for more in also:
+                poll = self._reader(more.source, more.conditions)
+                group.create_task(self._every(more.interval_s, poll, more.what))
 
     async def _take_in(self) -> None:
         persistent = Persistent("taking in alerts")
