@@ -1,9 +1,11 @@
 """DiagnosticAgent: from an incident to a stored, cited diagnosis."""
 
+import asyncio
 from collections.abc import Sequence
 
 from it_incident_response.agents.gathering import Gatherer
 from it_incident_response.analysis.diagnosis import diagnose
+from it_incident_response.analysis.ranking import rank
 from it_incident_response.analysis.rules_engine import RulesEngine
 from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.audit import AuditEvent
@@ -45,6 +47,8 @@ class DiagnosticAgent:
         await self._store.add_evidence(evidence, [gathered])
         now = self._clock.now()
         diagnosis = diagnose(incident, evidence, self._rules, topology, now=now)
+        suspects = await asyncio.to_thread(rank, evidence, topology, began=scope.began)
+        diagnosis = diagnosis.model_copy(update={"suspects": suspects})
         top = diagnosis.top
         concluded = AuditEvent(
             at=now,

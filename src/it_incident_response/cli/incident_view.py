@@ -97,8 +97,9 @@ def _show_suspects(diagnosis: Diagnosis) -> None:
         ranked = [suspect for suspect in shown if suspect.kind is kind][:SUSPECTS_SHOWN]
         out.print(f"  suspected {kind}s:")
         for place, suspect in enumerate(ranked, start=1):
-            why = "; ".join(suspect.reasons[:3])
-            out.print(f"    {place}. {suspect.score:.2f}  {clean(suspect.name, 60)}: {clean(why)}")
+            why = "; ".join(suspect.reasons[:2])
+            named = why if why.startswith(suspect.name) else f"{suspect.name}: {why}"
+            out.print(f"    {place}. {suspect.score:.2f}  {clean(named, 300)}")
 
 
 def _show_hypothesis(number: int, hypothesis: Hypothesis) -> None:

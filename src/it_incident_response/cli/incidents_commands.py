@@ -11,6 +11,7 @@ from it_incident_response.cli.control_commands import (
     take_over,
     wake,
 )
+from it_incident_response.cli.evidence_command import evidence
 from it_incident_response.cli.output import (
     ago,
     clean,
@@ -34,7 +35,7 @@ def incidents() -> None:
     """List incidents, see why, take over, close."""
 
 
-for command in (take_over, cancel, rediagnose, wake):
+for command in (evidence, take_over, cancel, rediagnose, wake):
     incidents.add_command(command)
 
 
