@@ -35,6 +35,8 @@ async def work_until_stopped(runtime: "Runtime", *, only_sites: bool = False) ->
                 source=adapters.alerts, conditions=adapters.conditions, chore=chore
             )
         )
+        if adapters.annotator is not None:
+            jobs.append(runtime.dashboard_marks(adapters.annotator).run())
     await _until_stopped(jobs)
 
 

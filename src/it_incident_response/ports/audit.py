@@ -32,6 +32,10 @@ class AuditTrail(Protocol):
         """Return events in order, from the one after sequence `after`."""
         ...
 
+    async def last_sequence(self) -> int:
+        """Return the sequence of the last event, 0 if there is none."""
+        ...
+
     async def verify_chain(self) -> ChainReport:
         """Recompute every hash."""
         ...

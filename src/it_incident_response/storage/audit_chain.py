@@ -76,6 +76,10 @@ class AuditPart(StorePart):
             rows = (await connection.execute(query)).all()
         return [load(AuditEvent, row.body).model_copy(update={"hash": row.hash}) for row in rows]
 
+    async def last_sequence(self) -> int:
+        """Return the sequence of the last event, 0 if there is none."""
+        return (await self._head())[0]
+
     async def verify_chain(self) -> ChainReport:
         """Recompute every hash, some at a time, so that it holds up nobody."""
         count, head_hash = await self._head()

@@ -12,6 +12,7 @@ from it_incident_response.errors import ConfigError
 from it_incident_response.integrations import CONNECTORS
 from it_incident_response.ports import (
     AlertSource,
+    Annotator,
     ChangeSource,
     Clock,
     ConditionSource,
@@ -51,6 +52,7 @@ class Adapters:
     changes: Mapping[str, ChangeSource] = field(default_factory=dict)
     topologies: Mapping[str, TopologySource] = field(default_factory=dict)
     silencer: Silencer | None = None
+    annotator: Annotator | None = None
     executors: Mapping[str, Executor] = field(default_factory=dict)
     world: SimulatedWorld | None = None
     closers: list[Close] = field(default_factory=list)

@@ -33,7 +33,7 @@ from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.topology import Topology
 from it_incident_response.integrations import parse_alerts, parse_webhook
-from it_incident_response.ports import Clock, Silencer, Store
+from it_incident_response.ports import Annotator, Clock, Silencer, Store
 from it_incident_response.safety.approval_manager import ApprovalManager
 from it_incident_response.safety.gate import ActionGate, ExecutionFlags
 from it_incident_response.safety.people import ANYBODY
@@ -44,6 +44,7 @@ from it_incident_response.storage import open_store
 from it_incident_response.system.adapters import Adapters, choose_adapters
 from it_incident_response.system.preloading import preload
 from it_incident_response.system.views import IncidentView, incident_view
+from it_incident_response.workflow.dashboard_marks import DashboardMarks
 from it_incident_response.workflow.desk import IncidentDesk
 from it_incident_response.workflow.direct import DirectRunner
 from it_incident_response.workflow.outbox import Outbox, OutboxSettings
@@ -276,6 +277,10 @@ class Runtime:
         """Turns what arrives into incidents, in the background."""
         settings = TakingInSettings(poll_s=self.settings.polling.interval_s)
         return TakingIn(self.clock, self.detection, settings, then=self.outbox.tell)
+
+    def dashboard_marks(self, annotator: Annotator) -> DashboardMarks:
+        """Return what marks the course of incidents on dashboards."""
+        return DashboardMarks(self.store, annotator, self.clock, name=self._process_name)
 
     @cached_property
     def _process_name(self) -> str:
