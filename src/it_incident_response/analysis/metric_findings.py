@@ -31,6 +31,7 @@ SCALE_FLOORS: Mapping[str, float] = {
     "per_second": 0.02,
     "count": 0.25,
     "bool": 0.05,
+    "number": 1e-3,
 }
 """Least spread by unit: what people would call no change at all."""
 SATURATED = 0.95
@@ -87,6 +88,7 @@ def find(
     return MetricFinding(
         signal=series.signal,
         entity=series.entity,
+        title=series.title,
         shape=shape,
         baseline=level.centre,
         current=current,
@@ -212,6 +214,7 @@ def _without_baseline(
     return MetricFinding(
         signal=series.signal,
         entity=series.entity,
+        title=series.title,
         shape=shape,
         baseline=None,
         current=current,
@@ -227,6 +230,7 @@ def _nothing(series: SignalSeries, incident_start: datetime) -> MetricFinding:
     return MetricFinding(
         signal=series.signal,
         entity=series.entity,
+        title=series.title,
         shape=Shape.NO_DATA,
         baseline=None,
         current=None,

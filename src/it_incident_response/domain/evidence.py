@@ -41,6 +41,17 @@ class Signal(StrEnum):
     FILE_DESCRIPTOR_USE = "file_descriptor_use"
     QUEUE_LENGTH = "queue_length"
     CLOCK_OFFSET = "clock_offset"
+    DISK_LATENCY = "disk_latency"
+    REPLICATION_LAG = "replication_lag"
+    MISSING_REPLICAS = "missing_replicas"
+    GC_TIME = "gc_time"
+    CACHE_MISSES = "cache_misses"
+    EVICTIONS = "evictions"
+    LOCK_CONFLICTS = "lock_conflicts"
+    REJECTIONS = "rejections"
+    THREADS = "threads"
+    OTHER = "other"
+    """A metric of unknown meaning, such as a dashboard's panel; its `title` says what it is."""
 
 
 SIGNAL_UNITS: Mapping[Signal, str] = {
@@ -64,8 +75,19 @@ SIGNAL_UNITS: Mapping[Signal, str] = {
     Signal.FILE_DESCRIPTOR_USE: "ratio",
     Signal.QUEUE_LENGTH: "count",
     Signal.CLOCK_OFFSET: "seconds",
+    Signal.DISK_LATENCY: "seconds",
+    Signal.REPLICATION_LAG: "seconds",
+    Signal.MISSING_REPLICAS: "count",
+    Signal.GC_TIME: "ratio",
+    Signal.CACHE_MISSES: "ratio",
+    Signal.EVICTIONS: "per_second",
+    Signal.LOCK_CONFLICTS: "per_second",
+    Signal.REJECTIONS: "per_second",
+    Signal.THREADS: "count",
+    Signal.OTHER: "number",
 }
-"""Unit of each signal: ratio is 0 to 1; seconds; bytes; per_second; count; bool is 0 or 1."""
+"""Unit of each signal: ratio is 0 to 1; seconds; bytes; per_second; count; bool is 0 or 1;
+number where the unit is not known."""
 
 
 class SignalSeries(Value):
@@ -81,6 +103,8 @@ class SignalSeries(Value):
     """Unix seconds, rising."""
     values: tuple[float, ...] = ()
     """As many as `times`; NaN and infinities are left out by the source."""
+    title: str | None = None
+    """What people call the metric, of a signal `other`: the title of the panel and the unit."""
 
 
 class LogLevel(StrEnum):
@@ -138,6 +162,8 @@ class MetricFinding(Value):
     samples: tuple[tuple[float, float], ...] = ()
     """At most 120 (unix seconds, value) pairs over baseline and incident, for drawing."""
     baseline_end: UtcTime | None = None
+    title: str | None = None
+    """What people call the metric, where the signal is `other`."""
 
 
 class Novelty(StrEnum):

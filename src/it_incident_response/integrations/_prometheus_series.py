@@ -140,7 +140,7 @@ class SeriesReader:
     def _answerable(self, found: _Found, signal: Signal) -> Iterator[tuple[Candidate, Target]]:
         for candidate in self._catalogue.candidates(signal, found.entity.kind):
             for target, names in found.metrics:
-                if candidate.needs.are_met(names):
+                if candidate.is_answerable(names):
                     yield candidate, target
 
     async def _evaluated(self, query: str, request: MetricRequest) -> Sequence[PromSeries]:

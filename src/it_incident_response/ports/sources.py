@@ -82,6 +82,34 @@ class MetricSource(Protocol):
         ...
 
 
+class SeriesBatch(Value):
+    """Series, and in words what is missing among them and why, naming the query."""
+
+    series: tuple[SignalSeries, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class MetricReader(Protocol):
+    """A metric source that also says which of its queries failed or were answered in part."""
+
+    async def read_metrics(self, request: MetricRequest) -> SeriesBatch:
+        """Return what `MetricSource.series` returns, with the gaps; raises `ConnectorError`."""
+        ...
+
+
+@runtime_checkable
+class PanelSource(Protocol):
+    """Something that knows the dashboards which people made of their services."""
+
+    async def panels(self, services: Sequence[str], window: TimeWindow) -> SeriesBatch:
+        """Return the series of the services' dashboards; raises `ConnectorError`.
+
+        A panel whose meaning is not known has signal `other` and its title.
+        """
+        ...
+
+
 class LogQuery(Value):
     """Which log lines to read."""
 

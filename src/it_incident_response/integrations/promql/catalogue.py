@@ -1,7 +1,7 @@
 """The catalogue of queries: data files that say how each signal of each kind of thing is read."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,17 @@ from it_incident_response.domain.evidence import Signal
 from it_incident_response.errors import ConfigError
 from it_incident_response.integrations.promql.needs import Needs, NotTakenApart, needs_of, parsed
 
-SHIPPED = ("host.yaml", "service.yaml")
+SHIPPED = (
+    *("host.yaml", "kubernetes_node.yaml"),
+    *("service.yaml", "database.yaml", "cache.yaml", "kafka.yaml", "proxy.yaml"),
+    *("kubernetes.yaml", "runtime.yaml"),
+)
+"""In the order in which they are tried: what many systems have in common before the rarer."""
+EXPORTERS = (
+    *("pg_up", "mysql_up", "mongodb_up", "redis_up", "memcached_up", "nginx_up", "apache_up"),
+    *("phpfpm_up", "haproxy_up", "kafka_brokers"),
+)
+"""Metrics by which the exporter of another program is known."""
 _PLACEHOLDER = re.compile(r"\$([a-z]+)")
 _FILE_BYTES_MAX = 1_000_000
 
@@ -25,6 +35,12 @@ class Candidate(NamedTuple):
     template: str
     needs: Needs
     """Metric names that have to exist for it to give anything."""
+    unless: tuple[str, ...] = ()
+    """Metric names beside which it is not right."""
+
+    def is_answerable(self, names: Collection[str]) -> bool:
+        """Return whether it can give something right where these metrics exist."""
+        return self.needs.are_met(names) and not any(name in names for name in self.unless)
 
     def filled(self, target: str, window: str) -> str:
         """Return the query; `target` must be matchers made by `escaping.matcher`."""
@@ -35,6 +51,8 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
     query: str
     each: list[dict[str, str]] = [{}]
+    is_of_process: bool = False
+    """It is about the process that is scraped, so exporters have to be left out."""
 
 
 def _entry(value: Any) -> Any:
@@ -118,14 +136,27 @@ def _read(name: str, text: str) -> Catalogue:
     return Catalogue(
         {
             (signal, kind): tuple(
-                _candidate(name, signal, _substituted(entry.query, values))
+                candidate
                 for entry in entries
                 for values in entry.each
+                for candidate in _candidates(name, signal, entry, values)
             )
             for kind in file.kinds
             for signal, entries in file.signals.items()
         }
     )
+
+
+def _candidates(
+    name: str, signal: Signal, entry: _Entry, values: Mapping[str, str]
+) -> Iterator[Candidate]:
+    candidate = _candidate(name, signal, _substituted(entry.query, values))
+    if not entry.is_of_process:
+        yield candidate
+        return
+    yield candidate._replace(unless=EXPORTERS)
+    watching = " or ".join(f"{metric}{{$target}}" for metric in EXPORTERS)
+    yield _candidate(name, signal, f"({candidate.template}) unless on (instance) ({watching})")
 
 
 def _candidate(name: str, signal: Signal, template: str) -> Candidate:

@@ -18,8 +18,12 @@ _NAMES = {
         "service_name",
         "exported_service",
         "deployment",
+        "statefulset",
+        "daemonset",
         "job",
         "container",
+        "groupname",
+        "container_label_com_docker_compose_service",
     ),
     EntityKind.JOB: ("job", "exported_job"),
     EntityKind.POD: ("pod", "pod_name", "exported_pod"),
@@ -65,7 +69,8 @@ def _service_targets(name: str, inventory: Inventory) -> tuple[Target, ...]:
     addresses = [alias for alias in names if ":" in alias or "/" in alias]
     if addresses:
         found.append(Target("instance", matcher("instance", "=~", any_of_regex(addresses))))
-    found.append(Target("name", matcher("name", "=~", any_of_regex(units))))
+    # A systemd unit of node_exporter, or a container of cAdvisor without Kubernetes.
+    found.append(Target("name", matcher("name", "=~", any_of_regex([*units, *names]))))
     return tuple(found)
 
 
