@@ -109,7 +109,7 @@ class SearchApi:
 
     async def field_caps(self, index: str, fields: Sequence[str]) -> Document:
         """Return how each field is mapped in which index; `indices` is empty if none matches."""
-        parts = await asyncio.gather(*(self._field_caps(index, part) for part in _parts(fields)))
+        parts = await self._field_caps(index, fields)
         merged: Document = {}
         for part in parts:
             given = part.get("fields")
@@ -118,12 +118,19 @@ class SearchApi:
             merged |= given
         return {"indices": parts[0]["indices"], "fields": merged}
 
-    async def _field_caps(self, index: str, fields: str) -> Document:
+    async def _field_caps(self, index: str, fields: Sequence[str]) -> Sequence[Document]:
+        """Ask once, or for OpenSearch, which takes the names in the request line, in parts."""
         client = await self._client()
-        flags = {"fields": fields, "include_unmapped": "true"} | _LENIENT
+        flags = {"include_unmapped": "true"} | _LENIENT
+
+        async def asked(part: str) -> Document:
+            params = {"fields": part} | flags
+            return await self._asked(lambda: client.field_caps(index=index, params=params))
+
         if await self._is_opensearch():
-            return await self._asked(lambda: client.field_caps(index=index, params=flags))
-        return await self._asked(lambda: client.field_caps(index=index, **flags))
+            return await asyncio.gather(*(asked(part) for part in _parts(fields)))
+        names = list(fields)
+        return [await self._asked(lambda: client.field_caps(index=index, fields=names, **flags))]
 
     async def search(self, body: Mapping[str, Any], index: str | None) -> Document:
         """Run a search; `index` is None where the body names a point in time."""

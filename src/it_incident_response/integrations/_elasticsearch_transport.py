@@ -89,7 +89,7 @@ def _node_class(transport: ModuleType, http: HttpClient) -> type:
                 duration=0.0,
                 node=self.config,
             )
-            return transport.NodeApiResponse(meta, reply.body)
+            return transport.TransportApiResponse(meta, reply.body)
 
         async def close(self) -> None:
             """Do nothing: the connections are `HttpClient`'s."""
