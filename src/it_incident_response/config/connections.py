@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -166,6 +166,11 @@ class HttpSystem(Section):
         return self
 
 
+def _listed(value: object) -> object:
+    """Return one name as a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
 def _with_key(fields: dict[str, object], key: SecretStr | None, scheme: str) -> dict[str, object]:
     if key is None:
         return fields
@@ -187,21 +192,57 @@ class Alertmanager(HttpSystem):
     """Alertmanager where it needs its own credentials or TLS; the address stands in either."""
 
 
+_LogRole = Literal[
+    "timestamp", "message", "level", "service", "host", "pod", "trace", "stack", "attributes"
+]
+
+
 class Elasticsearch(HttpSystem):
     """Elasticsearch or OpenSearch."""
 
     index_pattern: str = "logs-*"
     api_key: SecretStr | None = None
+    distribution: Literal["auto", "elasticsearch", "opensearch"] = "auto"
+    """Which of the two it is; `auto` asks it."""
+    preset: Literal["auto", "ecs", "opentelemetry", "fluent-bit"] = "auto"
+    """Which fields the documents have; `auto` tries those of all three."""
+    fields: Mapping[_LogRole, str | tuple[str, ...]] = {}
+    """Own field names by what they hold, tried before the preset's: `level: [sev, loglevel]`."""
+    numeric_levels: Literal["auto", "syslog", "opentelemetry", "pino", "python"] = "auto"
+    """What a level that is a number means."""
+    page_size: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    """Documents a request."""
+    time_budget_s: Duration = Field(default=20.0, alias="time_budget", gt=0, le=600)
+    """After so long a search of several pages ends with what it has."""
+    kibana_url: HttpUrl | None = None
+    """Kibana or OpenSearch Dashboards, for links."""
+    kibana_data_view: str | None = None
+    """Id of the data view that links open; None: the default one."""
 
     def connector_fields(self) -> dict[str, object]:
         """As for every HTTP system; an API key is sent as `Authorization: ApiKey`."""
-        return _with_key(super().connector_fields(), self.api_key, "ApiKey")
+        own = (
+            *("index_pattern", "distribution", "preset", "fields", "numeric_levels"),
+            *("page_size", "time_budget_s", "kibana_url", "kibana_data_view"),
+        )
+        given = super().connector_fields() | {name: getattr(self, name) for name in own}
+        return _with_key(given, self.api_key, "ApiKey")
 
 
 class Splunk(HttpSystem):
     """Splunk's management port."""
 
     api_key: SecretStr | None = None
+    index: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Indexes to search, `*` allowed; none: those that the user's roles search by default."""
+    sourcetype: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    preset: Literal["plain", "opentelemetry", "kubernetes"] = "plain"
+    fields: Mapping[str, str] = {}
+    """Own field names for service, host, pod, trace, level and message."""
+    search_timeout_s: Duration = Field(default=20.0, alias="search_timeout", gt=0, le=600)
+    """For a whole search; then it is cancelled at the server."""
+    web_url: HttpUrl | None = None
+    """Address of Splunk Web, for links."""
 
     @property
     def has_credentials(self) -> bool:
@@ -211,7 +252,14 @@ class Splunk(HttpSystem):
 
     def connector_fields(self) -> dict[str, object]:
         """As for every HTTP system; the key is a Splunk authentication token, a bearer token."""
-        return _with_key(super().connector_fields(), self.api_key, "Bearer")
+        return _with_key(super().connector_fields(), self.api_key, "Bearer") | {
+            "indexes": self.index,
+            "sourcetypes": self.sourcetype,
+            "preset": self.preset,
+            "fields": self.fields,
+            "search_timeout_s": self.search_timeout_s,
+            "web_url": self.web_url,
+        }
 
 
 class Grafana(HttpSystem):
