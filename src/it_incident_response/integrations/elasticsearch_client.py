@@ -1,6 +1,6 @@
 """Reads and counts log lines in Elasticsearch and OpenSearch, and groups hits to incidents."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from it_incident_response.domain.evidence import TimeWindow
 from it_incident_response.integrations._elasticsearch_api import SearchApi
 from it_incident_response.integrations._elasticsearch_counts import LineCount
+from it_incident_response.integrations._elasticsearch_detect import detected, run_search
 from it_incident_response.integrations._elasticsearch_fields import (
     Layout,
     names_to_ask,
@@ -17,7 +18,7 @@ from it_incident_response.integrations._elasticsearch_fields import (
 from it_incident_response.integrations._elasticsearch_levels import Levels
 from it_incident_response.integrations._elasticsearch_links import discover_link
 from it_incident_response.integrations._elasticsearch_presets import candidate_fields
-from it_incident_response.integrations._elasticsearch_search import LineSearch
+from it_incident_response.integrations._elasticsearch_search import LineSearch, hits_of
 from it_incident_response.integrations._elasticsearch_settings import (
     DEFAULT_URL,
     NAME,
@@ -126,6 +127,18 @@ class ElasticsearchLogAnalyzer:
         before = TimeWindow(start=query.window.start - span, end=query.window.start)
         return await unusual_words(self._api, layout, self._levels, query, baseline or before)
 
+    def search_logs(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Run a search of the query language and return its hits, for synchronous callers.
+
+        Raises `InputRejected` for a search that is too large or has scripts, or `ConnectorError`.
+        """
+
+        async def hits() -> list[dict[str, Any]]:
+            reply = await run_search(self._api, await self._current_layout(), query)
+            return [hit for hit in hits_of(reply) if isinstance(hit, dict)]
+
+        return self._blocking(hits)
+
     async def aclose(self) -> None:
         """Close the connections made in this event loop."""
         await self._api.aclose()
@@ -163,6 +176,26 @@ class ElasticsearchLogAnalyzer:
                 await self._api.aclose()
 
         return run_blocking(once)
+
+
+class ElasticsearchIncidentDetector(ElasticsearchLogAnalyzer):
+    """Finds candidate incidents among the documents of a search, as in the user's guide."""
+
+    def detect_incidents(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return candidate incidents, the worst first, for synchronous callers.
+
+        `query` is the body of a search: `{"query": {"match": {"message": "refused"}}}`. Each
+        incident has `title`, `description`, `severity`, `affected_systems`, `count`, `first_at`,
+        `last_at`, `examples`, `unusual_words` and the `query` that found it; `count` is of the hits
+        read, at most 1,000 unless `size` says otherwise. Raises `InputRejected` for a search that
+        is too large or has scripts, or `ConnectorError`.
+        """
+
+        async def found() -> list[dict[str, Any]]:
+            layout = await self._current_layout()
+            return await detected(self._api, layout, self._levels, query)
+
+        return self._blocking(found)
 
 
 def _make(settings: ElasticsearchSettings, surroundings: Surroundings) -> ElasticsearchLogAnalyzer:
