@@ -50,9 +50,21 @@ _SLOW = tuple(
         "unit/system/test_facade.py",
         "unit/simulation/test_world.py",
         "unit/analysis/test_correlation.py",
+        "unit/analysis/test_template_memory.py",
+        "unit/agents/test_undoing.py",
+        "unit/cli/test_control_commands.py",
+        "unit/executors/test_ssh.py",
+        "unit/safety/test_bypass.py",
+        "unit/servers/test_crash.py",
+        "unit/servers/test_hostile.py",
+        "unit/storage/test_backup.py",
+        "contracts/test_executor_contract.py",
+        "contracts/test_store_retention_contract.py",
+        "contracts/test_store_waking_contract.py",
+        "test_guards.py",
     )
 )
-"""What plays whole incidents, days or storms: left out of the quick run, `--slow` adds it."""
+"""What plays whole incidents, storms or processes that die: `--slow` adds it to the quick run."""
 _QUICK = (_TESTS / "workflow" / "test_replay.py",)
 """What lies among it and is quick: a change that breaks open incidents must be seen at once."""
 
