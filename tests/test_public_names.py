@@ -11,7 +11,10 @@ NOW = [
     ("", "IncidentResponseSystem"),
     (".system", "IncidentResponseSystem"),
     (".integrations", "PrometheusIncidentDetector"),
+    (".integrations", "ElasticsearchLogAnalyzer"),
     (".integrations.prometheus_client", "PrometheusIncidentDetector"),
+    (".integrations.elasticsearch_client", "ElasticsearchIncidentDetector"),
+    (".integrations.elasticsearch_client", "ElasticsearchLogAnalyzer"),
     (".tools.base", "MCPTool"),
     (".tools.log_analyzer", "LogAnalyzerTool"),
     (".tools.system_monitor", "SystemMonitorTool"),
@@ -25,8 +28,6 @@ NOW = [
 ]
 
 LATER = [
-    (".integrations.elasticsearch_client", "ElasticsearchIncidentDetector"),
-    (".integrations.elasticsearch_client", "ElasticsearchLogAnalyzer"),
     (".integrations.splunk_client", "SplunkLogAnalyzer"),
     (".integrations.grafana_client", "GrafanaMetricsClient"),
     (".tools.infrastructure_automation", "AnsibleAutomationTool"),

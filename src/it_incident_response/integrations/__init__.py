@@ -1,6 +1,10 @@
 """One module per outside system that is read or told; wire shape in, domain values out."""
 
-from it_incident_response.integrations import alertmanager_client, prometheus_client
+from it_incident_response.integrations import (
+    alertmanager_client,
+    elasticsearch_client,
+    prometheus_client,
+)
 from it_incident_response.integrations.alertmanager_client import (
     AlertmanagerClient,
     check_alerts,
@@ -9,9 +13,17 @@ from it_incident_response.integrations.alertmanager_client import (
     parse_webhook,
 )
 from it_incident_response.integrations.connector import Connector, ConnectorSettings
+from it_incident_response.integrations.elasticsearch_client import (
+    ElasticsearchIncidentDetector,
+    ElasticsearchLogAnalyzer,
+)
 from it_incident_response.integrations.prometheus_client import PrometheusIncidentDetector
 
-CONNECTORS: tuple[Connector, ...] = (alertmanager_client.CONNECTOR, prometheus_client.CONNECTOR)
+CONNECTORS: tuple[Connector, ...] = (
+    alertmanager_client.CONNECTOR,
+    elasticsearch_client.CONNECTOR,
+    prometheus_client.CONNECTOR,
+)
 """Every connector of this package; outside packages add theirs by entry point."""
 
 __all__ = [
@@ -19,6 +31,8 @@ __all__ = [
     "AlertmanagerClient",
     "Connector",
     "ConnectorSettings",
+    "ElasticsearchIncidentDetector",
+    "ElasticsearchLogAnalyzer",
     "PrometheusIncidentDetector",
     "check_alerts",
     "check_webhook",

@@ -21,8 +21,7 @@ from it_incident_response.tools.scope import Scope, ScopeInput, scope_of
 _LINES_SHOWN = 100
 _MESSAGE_LENGTH_MAX = 500
 _LEVELS = list(LogLevel)
-_ADVICE = "reading logs from Elasticsearch comes with its integration (issue 4); until then give "
-_ADVICE += "`logs`, any object with `async def lines(query)`"
+_ADVICE = "give its base URL, such as http://localhost:9200, or `logs`, a configured source"
 
 
 class LogInput(ScopeInput):

@@ -86,8 +86,12 @@ def test_nothing_is_simulated_without_a_source():
     assert "no log source" in result["message"]
 
 
-def test_an_elasticsearch_url_says_when_it_comes():
-    with pytest.raises(ConfigError) as caught:
-        LogAnalyzerTool("http://localhost:9200")
-    assert "issue 4" in str(caught.value)
-    assert "elasticsearch" in str(caught.value)
+async def test_a_url_that_nobody_answers_at_is_said_plainly():
+    result = await LogAnalyzerTool("http://127.0.0.1:9").call({"servers": ["web-1"]})
+    assert result["status"] == "error"
+    assert "elasticsearch" in result["message"]
+
+
+def test_what_is_no_url_is_refused_at_once():
+    with pytest.raises(ConfigError, match="url"):
+        LogAnalyzerTool("no url at all")
