@@ -162,6 +162,8 @@ class MetricFinding(Value):
     samples: tuple[tuple[float, float], ...] = ()
     """At most 120 (unix seconds, value) pairs over baseline and incident, for drawing."""
     baseline_end: UtcTime | None = None
+    period_s: float | None = None
+    """Length of the rhythm that was found in the baseline and taken off; None without one."""
     title: str | None = None
     """What people call the metric, where the signal is `other`."""
 
