@@ -8,10 +8,13 @@ from it_incident_response.ports.acting import (
     Probe,
     StopWitness,
 )
+from it_incident_response.ports.changes import ChangeStore
 from it_incident_response.ports.clock import Clock, SteadyClock, Stopwatch, SystemClock, utc
 from it_incident_response.ports.sources import (
     AlertSource,
     Annotator,
+    ChangeBatch,
+    ChangeReader,
     ChangeSource,
     ConditionReading,
     ConditionSource,
@@ -73,7 +76,10 @@ __all__ = [
     "ApprovalStore",
     "AuditTrail",
     "ChainReport",
+    "ChangeBatch",
+    "ChangeReader",
     "ChangeSource",
+    "ChangeStore",
     "Clock",
     "ConditionReading",
     "ConditionSource",

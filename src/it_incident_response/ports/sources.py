@@ -178,6 +178,22 @@ class LogSource(Protocol):
         ...
 
 
+class ChangeBatch(Value):
+    """Changes, oldest first, and in words what is missing among them and why."""
+
+    changes: tuple[Change, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ChangeReader(Protocol):
+    """A change source that also says what it could not read."""
+
+    async def read_changes(self, window: TimeWindow) -> ChangeBatch:
+        """Return what `ChangeSource.changes` returns, with the gaps; raises `ConnectorError`."""
+        ...
+
+
 @runtime_checkable
 class ChangeSource(Protocol):
     """Something that knows what was deployed or reconfigured."""

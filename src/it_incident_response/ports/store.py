@@ -19,6 +19,7 @@ from it_incident_response.domain.model import UtcTime, Value
 from it_incident_response.domain.plan import Plan
 from it_incident_response.domain.severity import Severity
 from it_incident_response.ports.audit import AuditTrail, ChainReport, Events
+from it_incident_response.ports.changes import ChangeStore
 from it_incident_response.ports.journal import Journal, TargetLock
 from it_incident_response.ports.work import Lease, Leases, WaitingWork, WorkQueue
 
@@ -26,6 +27,7 @@ __all__ = [
     "ApprovalStore",
     "AuditTrail",
     "ChainReport",
+    "ChangeStore",
     "Events",
     "Inbox",
     "InboxItem",
@@ -280,6 +282,8 @@ class PruneReport(Value):
     alerts: int
     evidence: int
     inbox_rejected: int
+    changes: int = 0
+    """Deploys and the like that were told us: too old, or more than are kept."""
     bytes_before: int
     bytes_after: int
 
@@ -295,7 +299,8 @@ class Retention(Protocol):
         Then, while the database is larger than `max_bytes`, the oldest ended ones. Open incidents
         are never removed, nor those with an alert that fired after `older_than`. Evidence and
         diagnoses of kept incidents go when they are older and superseded; so do old rejected
-        bodies. What is removed is one audit event; audit events stay.
+        bodies, and changes that are old or too many. What is removed is one audit
+        event; audit events stay.
         """
         ...
 
@@ -316,6 +321,7 @@ class Store(
     ApprovalStore,
     Journal,
     AuditTrail,
+    ChangeStore,
     Retention,
     Protocol,
 ):

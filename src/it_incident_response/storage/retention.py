@@ -11,6 +11,7 @@ from it_incident_response.domain.audit import AuditEvent
 from it_incident_response.domain.ids import incident_key
 from it_incident_response.ports.store import PruneReport
 from it_incident_response.storage.audit_chain import append_events
+from it_incident_response.storage.changes import OldChanges, old_changes, remove_old_changes
 from it_incident_response.storage.part import StorePart
 from it_incident_response.storage.superseded import (
     Superseded,
@@ -39,17 +40,22 @@ class _Selection:
     """What one round removes, decided before anything is removed."""
 
     def __init__(
-        self, incidents: list[Victim], superseded: list[Superseded], rejected: _Rejected
+        self,
+        incidents: list[Victim],
+        superseded: list[Superseded],
+        rejected: _Rejected,
+        changes: OldChanges,
     ) -> None:
         self.incidents = incidents
         self.superseded = superseded
         self.rejected = rejected.bodies
         self.rejected_before = rejected.before
         self._rejected_bytes = rejected.size_bytes
+        self.changes = changes
 
     @property
     def is_empty(self) -> bool:
-        return not (self.incidents or self.superseded or self.rejected)
+        return not (self.incidents or self.superseded or self.rejected or self.changes.count)
 
     @property
     def alerts(self) -> int:
@@ -64,7 +70,7 @@ class _Selection:
     def size_bytes(self) -> int:
         of_incidents = sum(victim.size_bytes for victim in self.incidents)
         of_superseded = sum(part.size_bytes for part in self.superseded)
-        return of_incidents + of_superseded + self._rejected_bytes
+        return of_incidents + of_superseded + self._rejected_bytes + self.changes.size_bytes
 
     def event(self, older_than: datetime, max_bytes: int | None, now: datetime) -> AuditEvent:
         keys = [incident_key(victim.number) for victim in self.incidents]
@@ -74,6 +80,7 @@ class _Selection:
             "evidence": self.evidence,
             "superseded_diagnoses": sum(len(part.diagnoses) for part in self.superseded),
             "rejected_bodies": self.rejected,
+            "changes": self.changes.count,
         }
         return AuditEvent(
             at=now,
@@ -123,6 +130,7 @@ class RetentionPart(StorePart):
             alerts=sum(part.alerts for part in done),
             evidence=sum(part.evidence for part in done),
             inbox_rejected=sum(part.rejected for part in done),
+            changes=sum(part.changes.count for part in done),
             bytes_before=before,
             bytes_after=size,
         )
@@ -131,11 +139,12 @@ class RetentionPart(StorePart):
         async with self._database.read() as connection:
             # What nobody could read is the first to go when space is short.
             rejected = await self._rejected(connection, now if excess else older_than)
-            wanted = max(0, excess - rejected.size_bytes)
+            changes = await old_changes(connection, self._database, older_than)
+            wanted = max(0, excess - rejected.size_bytes - changes.size_bytes)
             chosen = await victims(connection, self._database, older_than, wanted)
             going = {victim.id for victim in chosen}
             superseded = await superseded_records(connection, self._database, older_than, going)
-        return _Selection(chosen, superseded, rejected)
+        return _Selection(chosen, superseded, rejected, changes)
 
     async def _rejected(self, connection: AsyncConnection, before: datetime) -> _Rejected:
         size = func.sum(self._database.stored_bytes(inbox_rejected.c.body))
@@ -149,12 +158,19 @@ class RetentionPart(StorePart):
             await append_events(connection, self._database, [event])
         while await self._remove_rejected(selection.rejected_before):
             pass
+        while await self._remove_changes(selection.changes):
+            pass
         for batch in _batches(selection.incidents):
             async with self._database.changing_incidents() as connection:
                 await remove_incidents(connection, batch)
         for part in selection.superseded:
             async with self._database.write() as connection:
                 await remove_superseded(connection, part)
+
+    async def _remove_changes(self, old: OldChanges) -> bool:
+        """Remove some; False once there is none left."""
+        async with self._database.write() as connection:
+            return await remove_old_changes(connection, old.before)
 
     async def _remove_rejected(self, before: datetime) -> bool:
         """Remove some; False once there is none left."""

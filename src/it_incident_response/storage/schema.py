@@ -14,7 +14,7 @@ from it_incident_response.storage.tables import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; kept here so that opening a current database need not load Alembic."""
 VERSION_TABLE = "iir_schema"
 

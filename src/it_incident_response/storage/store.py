@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 
 from it_incident_response.storage.approvals import ApprovalPart
 from it_incident_response.storage.audit_chain import AuditPart
+from it_incident_response.storage.changes import ChangePart
 from it_incident_response.storage.inbox import InboxPart
 from it_incident_response.storage.incidents import IncidentPart
 from it_incident_response.storage.journal import JournalPart
@@ -27,6 +28,7 @@ class SqlStore(
     ApprovalPart,
     JournalPart,
     AuditPart,
+    ChangePart,
     RetentionPart,
     OverviewPart,
 ):

@@ -192,6 +192,16 @@ counters = Table(
 )
 """`incident_number` and `fencing_token`: the last value given out."""
 
+changes = Table(
+    "changes",
+    metadata,
+    Column("change_id", Name, primary_key=True),
+    Column("at", Moment, nullable=False, index=True),
+    Column("received_at", Moment, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+"""Deploys and reconfigurations that others told us of; they belong to no incident."""
+
 audit = Table(
     "audit",
     metadata,

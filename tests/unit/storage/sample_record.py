@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from it_incident_response.domain.alert import Alert, AlertStatus
+from it_incident_response.domain.evidence import Change
 from it_incident_response.domain.execution import StepState
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.severity import Severity
@@ -66,6 +67,7 @@ DECISION = make.decided(REQUEST)
 STEP = make.execution(PLAN, id=OTHERS(5))
 DONE = STEP.model_copy(update={"state": StepState.FINISHED, "ended_at": after(20)})
 CHECKED = make.verification(PLAN, id=OTHERS(6))
+TOLD = Change(change_id="sample:1", what="deploy", at=NOW, summary="checkout 1.2\0\N{SNOWMAN}")
 EVENTS = tuple(
     make.event(f"sample.n{n}", incident_id=OPEN.id, details={"n": n, "text": "\0\N{SNOWMAN}"})
     for n in range(5)
@@ -89,13 +91,14 @@ async def fill(store: Store) -> None:
     await store.advance(DONE, StepState.INTENDED, [])
     await store.add_verification(CHECKED, [])
     await store.lock_target(WEB, holder=OPEN.key, now=NOW, until=after(60))
+    await store.add_changes([TOLD], NOW)
     await store.hold_lease("engine", holder="one", now=NOW, until=after(30), detail="127.0.0.1:1")
 
 
 async def require_complete(store: Store) -> None:
     """Fail unless every part of the record can be read, unchanged.
 
-    Posts are not looked at: databases of the first revision have none.
+    Posts and changes are not looked at: databases of the first revisions have none.
     """
     assert await store.incident("INC-000001") == OPEN
     assert await store.incident(CLOSED.id) == CLOSED
