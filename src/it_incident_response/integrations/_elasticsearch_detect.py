@@ -6,13 +6,19 @@ from typing import Any
 import orjson
 
 from it_incident_response.domain.evidence import LogLine
+from it_incident_response.errors import ConnectorRejected
 from it_incident_response.integrations._elasticsearch_api import Document, SearchApi
 from it_incident_response.integrations._elasticsearch_dsl import checked_search
 from it_incident_response.integrations._elasticsearch_fields import Kind, Layout
 from it_incident_response.integrations._elasticsearch_grouping import candidate, grouped
 from it_incident_response.integrations._elasticsearch_levels import Levels
 from it_incident_response.integrations._elasticsearch_lines import LineReader
-from it_incident_response.integrations._elasticsearch_search import hits_of, server_timeout
+from it_incident_response.integrations._elasticsearch_search import (
+    hits_of,
+    reply_gaps,
+    server_timeout,
+)
+from it_incident_response.integrations._elasticsearch_settings import NAME
 from it_incident_response.integrations._elasticsearch_words import SAMPLED_A_SHARD
 
 _SCORE_MIN = 0.0
@@ -36,14 +42,16 @@ async def detected(
     api: SearchApi, layout: Layout, levels: Levels, query: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return candidate incidents, the worst first; raises `InputRejected` or `ConnectorError`."""
+    if layout.is_empty:
+        raise ConnectorRejected(NAME, layout.gaps[0], hint="is index_pattern right?")
     body = search_body(api, layout, query)
     text = next((field.name for field in layout.of("message") if field.kind is Kind.TEXT), None)
     sent = body if text is None else body | {"aggs": _word_search(text)}
     reply = await api.search(sent, layout.index)
     lines = _lines(reply, layout, levels)
     asked = f"GET /{layout.index}/_search {orjson.dumps(body).decode()}"
-    unusual = _unusual(reply)
-    return [candidate(group, asked, unusual) for group in grouped(lines)]
+    unusual, gaps = _unusual(reply), [*layout.gaps, *reply_gaps(reply)]
+    return [candidate(group, asked, unusual) | {"gaps": gaps} for group in grouped(lines)]
 
 
 def _word_search(name: str) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The requests to Prometheus' HTTP API v1 that we make, each answered with its wire model."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from pydantic import ValidationError
 
 from it_incident_response.domain.evidence import TimeWindow
-from it_incident_response.errors import ConnectorReplyInvalid
+from it_incident_response.errors import ConnectorRejected, ConnectorReplyInvalid
 from it_incident_response.integrations._http import HttpClient, HttpRequest, Pairs
 from it_incident_response.integrations._prometheus_wire import (
     Envelope,
@@ -27,20 +27,40 @@ from it_incident_response.ports.registry import Surroundings
 NAME = "prometheus"
 POINTS_MAX = 11_000
 """Prometheus refuses more points a series in one range query."""
+_READING = ("/api/v1/query", "/api/v1/label")
+"""Paths of queries and of the names of labels and metrics."""
+_NO_SUCH_PAGE = 404
 _GET_LENGTH_MAX = 4_000
 """A longer query goes into the body of a POST: proxies refuse long request lines."""
 
 
-class PrometheusApi:
-    """Read-only access to one Prometheus."""
+class RangeAnswer(NamedTuple):
+    """The series of a query, and why they may not be all there are."""
 
-    def __init__(self, settings: ConnectorSettings, surroundings: Surroundings) -> None:
+    series: Sequence[PromSeries]
+    warnings: Sequence[str] = ()
+
+
+class PrometheusApi:
+    """Read-only access to one Prometheus, or to what speaks its API."""
+
+    def __init__(
+        self, settings: ConnectorSettings, surroundings: Surroundings, params: Pairs = ()
+    ) -> None:
         self.url = settings.url
+        self._params = tuple(params)
+        """What Thanos and others take with each query, such as `dedup=true`."""
         self._http = HttpClient(NAME, settings, surroundings)
 
     async def build(self) -> PromBuild:
-        """Return version and revision."""
-        return await self._data("/api/v1/status/buildinfo", (), PromBuild)
+        """Return version and revision; without them where the system does not tell any."""
+        try:
+            return await self._data("/api/v1/status/buildinfo", (), PromBuild)
+        except ConnectorRejected as error:
+            if error.status != _NO_SUCH_PAGE:
+                raise
+        await self.query("vector(1)")
+        return PromBuild()
 
     async def config_text(self) -> str:
         """Return the server's configuration (YAML, secrets left out by the server)."""
@@ -63,13 +83,21 @@ class PrometheusApi:
         self, query: str, window: TimeWindow, step_s: float
     ) -> Sequence[PromSeries]:
         """Evaluate a query over a window; the step is widened to stay within `POINTS_MAX`."""
+        return (await self.range_answer(query, window, step_s)).series
+
+    async def range_answer(self, query: str, window: TimeWindow, step_s: float) -> RangeAnswer:
+        """Evaluate a query as `query_range` does, and say whether the answer is partial."""
+        path = "/api/v1/query_range"
         params = (
             ("query", query),
             ("start", _seconds(window.start.timestamp())),
             ("end", _seconds(window.end.timestamp())),
             ("step", _seconds(step_for(window, step_s))),
         )
-        return self._series(await self._data("/api/v1/query_range", params, PromResult))
+        envelope = await self._envelope(path, params)
+        result = self._http.replies.read(envelope.data, PromResult, f"the reply to {path}")
+        warnings = [self._http.replies.scrub(text) for text in envelope.shortcomings]
+        return RangeAnswer(self._series(result), warnings)
 
     async def label_values(
         self, label: str, selectors: Sequence[str], window: TimeWindow
@@ -113,6 +141,8 @@ class PrometheusApi:
         return values
 
     async def _envelope(self, path: str, params: Pairs) -> Envelope:
+        if path.startswith(_READING):
+            params = (*params, *self._params)
         is_long = sum(len(value) for _, value in params) > _GET_LENGTH_MAX
         if is_long and path.startswith("/api/v1/query"):
             request = HttpRequest("POST", path, form=params)

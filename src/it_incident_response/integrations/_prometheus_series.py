@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.evidence import Signal, SignalSeries
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.errors import ConnectorRejected, ConnectorReplyInvalid
+from it_incident_response.integrations._prometheus_answers import Answers
 from it_incident_response.integrations._prometheus_api import NAME, PrometheusApi
 from it_incident_response.integrations._prometheus_origin import ServerFacts
 from it_incident_response.integrations._prometheus_wire import (
@@ -19,7 +21,7 @@ from it_incident_response.integrations._prometheus_wire import (
 )
 from it_incident_response.integrations.promql.catalogue import Candidate, Catalogue
 from it_incident_response.integrations.promql.targets import Target, targets_of
-from it_incident_response.ports.sources import MetricRequest
+from it_incident_response.ports.sources import MetricRequest, SeriesBatch
 
 WINDOW_S = 300.0
 """Rate window where series are scraped every 15 s or more rarely: the customary 5 minutes."""
@@ -29,6 +31,8 @@ SERIES_MAX = 100
 CONCURRENT_MAX = 8
 """Queries under way at once, so as not to add to a struggling Prometheus' troubles."""
 _NOT_EVALUABLE = (400, 422)
+_MISFIT = re.compile(r"match|labelset")
+"""Prometheus' words where series cannot be joined: they are labelled in an unusual way here."""
 _ATTRIBUTION = (
     EntityKind.SERVICE,
     EntityKind.POD,
@@ -55,6 +59,18 @@ class _Found:
     """Rate window, as PromQL writes it."""
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """One request under way."""
+
+    request: MetricRequest
+    server: ServerFacts
+    labels: Collection[str]
+    """Names of all labels in use."""
+    answers: Answers
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_MAX))
+
+
 class SeriesReader:
     """Reads series for one request after the other."""
 
@@ -69,33 +85,57 @@ class SeriesReader:
         First it asks which metrics are stored for each entity at all, so that only queries that
         can give something are sent.
         """
+        answers = Answers(is_strict=True)
+        await self._ask(request, server, answers)
+        return _without_doubles(answers.in_order())
+
+    async def batch(
+        self, request: MetricRequest, server: ServerFacts, budget_s: float
+    ) -> SeriesBatch:
+        """Return what came within the budget, and as gaps the queries that failed.
+
+        Raises `ConnectorError` only if nothing was answered at all.
+        """
+        answers = Answers(is_strict=False)
+        try:
+            async with asyncio.timeout(budget_s):
+                await self._ask(request, server, answers)
+        except TimeoutError:
+            answers.out_of_time(budget_s)
+        gaps = answers.gaps()
+        return SeriesBatch(series=tuple(_without_doubles(answers.in_order())), gaps=gaps)
+
+    async def _ask(self, request: MetricRequest, server: ServerFacts, answers: Answers) -> None:
         entities = sorted(
             dict.fromkeys(e for e in request.entities if e.kind in _ATTRIBUTION),
             key=lambda entity: _ATTRIBUTION.index(entity.kind),
         )
         if not entities:
-            return ()
+            return
         labels = set(await self._api.label_names(request.window))
-        gate = asyncio.Semaphore(CONCURRENT_MAX)
+        reading = _Reading(request, server, labels, answers)
+        await asyncio.gather(*(self._of(e, number, reading) for number, e in enumerate(entities)))
 
-        async def of(entity: Entity) -> Sequence[SignalSeries]:
-            found = await self._find(entity, request, server, labels, gate)
-            signals = dict.fromkeys(request.signals)
-            read = await asyncio.gather(*(self._read(found, s, request, gate) for s in signals))
-            return [series for several in read for series in several]
+    async def _of(self, entity: Entity, number: int, reading: _Reading) -> None:
+        found = None
+        with reading.answers.judging(f"which metrics there are of {entity}"):
+            found = await self._find(entity, reading)
+        if found is None:
+            return
+        signals = list(dict.fromkeys(reading.request.signals))
+        keys = [(number, position) for position in range(len(signals))]
+        reading.answers.series.update({key: [] for key in keys})
+        pairs = zip(signals, keys, strict=True)
+        await asyncio.gather(
+            *(
+                self._read(found, signal, reading, reading.answers.series[key])
+                for signal, key in pairs
+            )
+        )
 
-        every = await asyncio.gather(*(of(entity) for entity in entities))
-        return _without_doubles(series for several in every for series in several)
-
-    async def _find(
-        self,
-        entity: Entity,
-        request: MetricRequest,
-        server: ServerFacts,
-        labels: Collection[str],
-        gate: asyncio.Semaphore,
-    ) -> _Found:
-        targets = [t for t in targets_of(entity, self._inventory) if t.label in labels]
+    async def _find(self, entity: Entity, reading: _Reading) -> _Found:
+        request, server, gate = reading.request, reading.server, reading.gate
+        targets = [t for t in targets_of(entity, self._inventory) if t.label in reading.labels]
 
         async def names(wanted: Sequence[Target]) -> Collection[str]:
             selectors = [f"{{{target.matcher}}}" for target in wanted]
@@ -120,22 +160,25 @@ class SeriesReader:
         return _Found(entity, metrics, f"{math.ceil(window_s)}s")
 
     async def _read(
-        self, found: _Found, signal: Signal, request: MetricRequest, gate: asyncio.Semaphore
-    ) -> Sequence[SignalSeries]:
-        collected: list[SignalSeries] = []
+        self, found: _Found, signal: Signal, reading: _Reading, collected: list[SignalSeries]
+    ) -> None:
+        misfits: dict[str, str] = {}
         for candidate, target in self._answerable(found, signal):
             query = candidate.filled(target.matcher, found.window)
-            async with gate:
-                result = await self._evaluated(query, request)
-            link = self._api.graph_link(query, request.window)
-            collected += [
-                built
-                for one in sorted(result, key=lambda one: sorted(one.metric.items()))[:SERIES_MAX]
-                if (built := _signal_series(signal, found.entity, query, link, one))
-            ]
+            with reading.answers.judging(query):
+                async with reading.gate:
+                    result = await self._evaluated(query, reading, misfits)
+                link = self._api.graph_link(query, reading.request.window)
+                collected += [
+                    built
+                    for one in result
+                    if (built := _signal_series(signal, found.entity, query, link, one))
+                ]
             if collected and signal not in _EVERY_WITNESS:
                 break
-        return collected
+        if not collected:
+            for query, reason in misfits.items():
+                reading.answers.missing(query, reason)
 
     def _answerable(self, found: _Found, signal: Signal) -> Iterator[tuple[Candidate, Target]]:
         for candidate in self._catalogue.candidates(signal, found.entity.kind):
@@ -143,16 +186,30 @@ class SeriesReader:
                 if candidate.is_answerable(names):
                     yield candidate, target
 
-    async def _evaluated(self, query: str, request: MetricRequest) -> Sequence[PromSeries]:
+    async def _evaluated(
+        self, query: str, reading: _Reading, misfits: dict[str, str]
+    ) -> Sequence[PromSeries]:
+        request = reading.request
         try:
-            return await self._api.query_range(query, request.window, request.step_s)
+            answer = await self._api.range_answer(query, request.window, request.step_s)
         except ConnectorRejected as error:
             if error.status not in _NOT_EVALUABLE:
                 raise
-            # Such as "many-to-many matching": this installation labels its series in an unusual
-            # way. The next candidate may fit; the signal is missing if none does.
+            # The next candidate may fit. The signal is missing if none does.
             _log.warning("a query of the catalogue fails here: %s: %s", query, error.message)
+            said = error.message.removeprefix(f"{error.connector}: ")
+            if _MISFIT.search(said):
+                misfits[query] = said
+            else:
+                reading.answers.missing(query, said)
             return ()
+        for warning in answer.warnings:
+            reading.answers.missing(query, f"answered in part: {warning}")
+        if len(answer.series) > SERIES_MAX:
+            reason = f"{SERIES_MAX} of its {len(answer.series)} series were read"
+            reading.answers.missing(query, reason)
+        ordered = sorted(answer.series, key=lambda one: sorted(one.metric.items()))
+        return ordered[:SERIES_MAX]
 
 
 def rate_window_s(interval_s: float | None, step_s: float) -> float:

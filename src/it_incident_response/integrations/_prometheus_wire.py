@@ -93,7 +93,15 @@ class Envelope(BaseModel):
 
     status: Literal["success"]
     data: Any
-    warnings: list[str] = []
+    warnings: list[str] | None = None
+    is_partial: bool = Field(default=False, alias="isPartial")
+    """VictoriaMetrics' way to say that not all of its storage nodes answered."""
+
+    @property
+    def shortcomings(self) -> tuple[str, ...]:
+        """Why the answer may not be all there is, in words; usually nothing."""
+        said = tuple(dict.fromkeys(warning[:300] for warning in (self.warnings or ())[:10]))
+        return said or (("not all storage nodes answered",) if self.is_partial else ())
 
 
 def finite_points(series: PromSeries) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -186,9 +186,9 @@ class ElasticsearchIncidentDetector(ElasticsearchLogAnalyzer):
 
         `query` is the body of a search: `{"query": {"match": {"message": "refused"}}}`. Each
         incident has `title`, `description`, `severity`, `affected_systems`, `count`, `first_at`,
-        `last_at`, `examples`, `unusual_words` and the `query` that found it; `count` is of the hits
-        read, at most 1,000 unless `size` says otherwise. Raises `InputRejected` for a search that
-        is too large or has scripts, or `ConnectorError`.
+        `last_at`, `examples`, `unusual_words`, `gaps` and the `query` that found it. `count` is of
+        the hits read, at most 1,000 unless `size` says otherwise. Raises `InputRejected` for a
+        search that is too large or has scripts, or `ConnectorError`.
         """
 
         async def found() -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from it_incident_response.domain.alert import Alert
 from it_incident_response.domain.evidence import SignalSeries, TimeWindow
@@ -31,11 +31,15 @@ from it_incident_response.ports.sources import (
     ConditionSource,
     Health,
     HealthCheck,
+    MetricReader,
     MetricRequest,
     MetricSource,
+    SeriesBatch,
 )
 
 DEFAULT_URL = "http://localhost:9090"
+_TENANT = r"^[A-Za-z0-9!._*'()|-]+$"
+_OUR_PARAMS = frozenset({"query", "start", "end", "step", "match[]", "time"})
 
 T = TypeVar("T")
 
@@ -50,6 +54,37 @@ class PrometheusSettings(ConnectorSettings):
     """How often it scrapes; None reads it from its configuration, if that is shown."""
     catalogue_files: tuple[Path, ...] = ()
     """Own query catalogues, tried before the shipped one."""
+    tenant: str | None = Field(default=None, min_length=1, max_length=150, pattern=_TENANT)
+    """Whose data Mimir, Cortex or a tenant-aware Thanos reads: the header `X-Scope-OrgID`.
+
+    Several are joined by `|`, as Mimir's tenant federation takes them.
+    """
+    query_params: Mapping[str, str] = Field(default={}, max_length=20)
+    """Sent with every query: `dedup: "true"`, `partial_response: "true"` of Thanos, ..."""
+    time_budget_s: float = Field(default=8.0, gt=0, le=600)
+    """Gathering ends after so long with the series that have come, and says so."""
+
+    @field_validator("query_params", mode="before")
+    @classmethod
+    def _are_not_ours(cls, params: Any) -> Any:
+        if not isinstance(params, Mapping):
+            return params
+        if ours := sorted(_OUR_PARAMS & {str(name) for name in params}):
+            raise ValueError(f"{ours[0]!r} is set by each query itself")
+        return {name: _as_param(value) for name, value in params.items()}
+
+    @model_validator(mode="after")
+    def _one_tenant(self) -> Self:
+        if self.tenant and any(name.lower() == "x-scope-orgid" for name in self.headers):
+            raise ValueError("the tenant is given twice: as tenant and as header X-Scope-OrgID")
+        return self
+
+    def with_tenant(self) -> "PrometheusSettings":
+        """Return these settings with the tenant among the headers."""
+        if self.tenant is None:
+            return self
+        headers = {**self.headers, "X-Scope-OrgID": SecretStr(self.tenant)}
+        return self.model_copy(update={"headers": headers})
 
 
 class PrometheusIncidentDetector:
@@ -73,7 +108,8 @@ class PrometheusIncidentDetector:
         self.prometheus_url = settings.url
         self._settings = settings
         self._clock = surroundings.clock
-        self._api = PrometheusApi(settings, surroundings)
+        params = tuple(settings.query_params.items())
+        self._api = PrometheusApi(settings.with_tenant(), surroundings, params)
         self._server = ServerFactsReader(self._api, surroundings.clock)
         self._conditions = ConditionReader(self._api)
         self._inventory = surroundings.inventory
@@ -135,9 +171,15 @@ class PrometheusIncidentDetector:
 
     async def series(self, request: MetricRequest) -> Sequence[SignalSeries]:
         """Return the series that exist for these signals and entities; raises `ConnectorError`."""
-        catalogue = load_catalogue(self._settings.catalogue_files)
-        reader = SeriesReader(self._api, catalogue, self._inventory)
-        return await reader.series(request, await self._server_facts())
+        return await self._reader().series(request, await self._server_facts())
+
+    async def read_metrics(self, request: MetricRequest) -> SeriesBatch:
+        """Return the series that came within the time budget; each failed query is a gap.
+
+        Raises `ConnectorError` only if nothing was answered at all.
+        """
+        facts = await self._server_facts()
+        return await self._reader().batch(request, facts, self._settings.time_budget_s)
 
     async def aclose(self) -> None:
         """Close the connections made in this event loop."""
@@ -148,6 +190,10 @@ class PrometheusIncidentDetector:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    def _reader(self) -> SeriesReader:
+        catalogue = load_catalogue(self._settings.catalogue_files)
+        return SeriesReader(self._api, catalogue, self._inventory)
 
     async def _server_facts(self) -> ServerFacts:
         """Return what Prometheus' configuration says, overridden by the settings."""
@@ -169,6 +215,10 @@ class PrometheusIncidentDetector:
                 await self._api.aclose()
 
         return run_blocking(once)
+
+
+def _as_param(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _make(settings: PrometheusSettings, surroundings: Surroundings) -> PrometheusIncidentDetector:
@@ -205,6 +255,6 @@ def _ranged(series: PromSeries) -> dict[str, Any]:
 CONNECTOR = Connector(
     name=NAME,
     settings=PrometheusSettings,
-    capabilities=frozenset({AlertSource, ConditionSource, HealthCheck, MetricSource}),
+    capabilities=frozenset({AlertSource, ConditionSource, HealthCheck, MetricReader, MetricSource}),
     make=_make,
 )

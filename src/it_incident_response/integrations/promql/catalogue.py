@@ -156,7 +156,9 @@ def _candidates(
         return
     yield candidate._replace(unless=EXPORTERS)
     watching = " or ".join(f"{metric}{{$target}}" for metric in EXPORTERS)
-    yield _candidate(name, signal, f"({candidate.template}) unless on (instance) ({watching})")
+    beside = _candidate(name, signal, f"({candidate.template}) unless on (instance) ({watching})")
+    any_exporter = Needs(parts=tuple(Needs(name=metric) for metric in EXPORTERS), any_suffices=True)
+    yield beside._replace(needs=Needs(parts=(beside.needs, any_exporter)))
 
 
 def _candidate(name: str, signal: Signal, template: str) -> Candidate:
