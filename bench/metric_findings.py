@@ -86,7 +86,7 @@ def _when() -> dict[str, datetime]:
 
 def _naive(values: np.ndarray[Any, Any]) -> Shape:
     """Judge one series as a script would: no rows, no blocks, `numpy.correlate` for the rhythm."""
-    inside = TIMES >= QUESTION.start
+    inside = QUESTION.start <= TIMES
     baseline, now = values[~inside], values[inside]
     centre = np.median(baseline)
     scale = 1.4826 * np.median(np.abs(baseline - centre))
