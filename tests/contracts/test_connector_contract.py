@@ -43,7 +43,10 @@ PORTS = {
     sources.ConditionSource,
     sources.HealthCheck,
     sources.LogSource,
+    sources.MetricReader,
     sources.MetricSource,
+    sources.PanelSource,
+    sources.Annotator,
     sources.Silencer,
 }
 

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    field_validator,
     model_validator,
 )
 
@@ -186,6 +187,26 @@ class Prometheus(HttpSystem):
     """Prometheus, and with the guide's key the address of its Alertmanager."""
 
     alert_manager_url: HttpUrl | None = None
+    tenant: str | None = Field(default=None, max_length=150)
+    """Whose data Mimir or Cortex reads: the header `X-Scope-OrgID`."""
+    query_params: Mapping[str, str | bool] = {}
+    """Sent with every query, such as `dedup: true` of Thanos."""
+    external_labels: Mapping[str, str] | None = None
+    """What it adds to alerts, where it does not tell (Thanos, Mimir, VictoriaMetrics)."""
+    scrape_interval_s: Duration | None = Field(default=None, alias="scrape_interval", gt=0)
+    """How often it scrapes, where it does not tell."""
+    catalogue_files: tuple[Path, ...] = ()
+    """Own query catalogues, tried before ours."""
+
+    def connector_fields(self) -> dict[str, object]:
+        """As for every HTTP system, and what is sent with its queries."""
+        return super().connector_fields() | {
+            "tenant": self.tenant,
+            "query_params": self.query_params,
+            "external_labels": self.external_labels,
+            "scrape_interval_s": self.scrape_interval_s,
+            "catalogue_files": self.catalogue_files,
+        }
 
 
 class Alertmanager(HttpSystem):
@@ -266,10 +287,33 @@ class Grafana(HttpSystem):
     """Grafana."""
 
     api_key: SecretStr | None = None
+    org_id: int | None = Field(default=None, ge=1)
+    """Of a token that is valid in several organisations."""
+    dashboards: Mapping[str, tuple[str, ...]] = {}
+    """Uids of the dashboards of each service; `"*"`: of every incident. Else searched by name."""
+    signals: Mapping[str, str] = {}
+    """What panels show, by their titles: a signal such as `error_ratio`."""
+    search: bool = True
+    """Look for dashboards that have a service's name where none is configured."""
+    annotations: bool = False
+    """Mark incidents' start, actions and end on the dashboards."""
+
+    @field_validator("dashboards", mode="before")
+    @classmethod
+    def _one_or_several(cls, dashboards: object) -> object:
+        if not isinstance(dashboards, Mapping):
+            return dashboards
+        return {k: (v,) if isinstance(v, str) else v for k, v in dashboards.items()}
 
     def connector_fields(self) -> dict[str, object]:
         """As for every HTTP system; the key is a service-account token, a bearer token."""
-        return _with_key(super().connector_fields(), self.api_key, "Bearer")
+        fields = super().connector_fields() | {
+            "org_id": self.org_id,
+            "dashboards": self.dashboards,
+            "signals": self.signals,
+            "search": self.search,
+        }
+        return _with_key(fields, self.api_key, "Bearer")
 
 
 class Jira(HttpSystem):

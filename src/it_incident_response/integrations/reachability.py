@@ -59,7 +59,8 @@ async def check_http(
         adapter = connector.build(read_settings(kind, model, fields), surroundings)
         if isinstance(adapter, HealthCheck):
             return await adapter.check()
-    return await _call(kind, read_settings(kind, ConnectorSettings, fields), surroundings)
+    how = {name: value for name, value in fields.items() if name in ConnectorSettings.model_fields}
+    return await _call(kind, read_settings(kind, ConnectorSettings, how), surroundings)
 
 
 async def _call(kind: str, settings: ConnectorSettings, surroundings: Surroundings) -> Health:

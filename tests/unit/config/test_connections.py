@@ -3,15 +3,15 @@
 import pytest
 
 from it_incident_response.executors.ssh_settings import SshSettings
-from it_incident_response.integrations import CONNECTORS
 from it_incident_response.integrations.connector import ConnectorSettings
+from it_incident_response.integrations.prometheus_client import PrometheusSettings
 
 PROMETHEUS = "infrastructure: {monitoring: {prometheus: {url: 'http://p:1', %s}}}"
 
 
 def fields(loaded, text):
     system = loaded(PROMETHEUS % text).settings.prometheus
-    return CONNECTORS[0].settings.model_validate(system.connector_fields())
+    return PrometheusSettings.model_validate(system.connector_fields())
 
 
 def test_a_bearer_token(loaded):
@@ -117,3 +117,16 @@ def test_ssh_settings_are_those_of_the_executor(loaded, tmp_path):
     assert made.private_key == tmp_path / "key"
     assert made.known_hosts == tmp_path / "home" / ".ssh" / "known_hosts"
     assert (made.connect_timeout_s, made.command_timeout_s, made.sudo) == (5.0, 120.0, False)
+
+
+def test_the_relatives_of_prometheus_are_configured_beside_it(loaded, tmp_path):
+    made = fields(
+        loaded,
+        "tenant: team-a, query_params: {dedup: true, max_source_resolution: 5m}, "
+        "external_labels: {cluster: eu}, scrape_interval: 30s, catalogue_files: [own.yaml]",
+    )
+    assert made.tenant == "team-a"
+    assert made.query_params == {"dedup": "true", "max_source_resolution": "5m"}
+    assert made.external_labels == {"cluster": "eu"}
+    assert made.scrape_interval_s == 30.0
+    assert made.catalogue_files == (tmp_path / "own.yaml",)
