@@ -16,6 +16,7 @@ from tests.real.stack.host import Host, booted_host
 from tests.real.stack.postgres import Postgres, running_postgres
 from tests.real.stack.prometheus import Prometheus, Rule, ScrapeJob
 from tests.real.stack.scene import Scene, watched_host
+from tests.real.stack.search_servers import SearchServer, search_server
 from tests.real.stack.temporal import TemporalServer, running_temporal
 
 
@@ -200,3 +201,17 @@ def scene(host: Host, tmp_path: Path) -> Iterator[Scene]:
     """The module's host, watched by monitoring and an `iir serve` of the test's own."""
     with watched_host(tmp_path, host) as scene:
         yield scene
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_server() -> Iterator[SearchServer]:
+    """One Elasticsearch node for the whole run, without security."""
+    with search_server("elasticsearch") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def opensearch_server() -> Iterator[SearchServer]:
+    """One OpenSearch node for the whole run, without security."""
+    with search_server("opensearch") as server:
+        yield server
