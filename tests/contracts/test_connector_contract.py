@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from it_incident_response.domain.alert import AlertStatus
 from it_incident_response.domain.entity import Entity, EntityKind
-from it_incident_response.domain.evidence import Signal, TimeWindow
+from it_incident_response.domain.evidence import LogLevel, Signal, TimeWindow
 from it_incident_response.domain.labels import make_alert
 from it_incident_response.errors import (
     ConnectorError,
@@ -30,7 +30,7 @@ from it_incident_response.ports.registry import (
     registered_connector,
     registered_connectors,
 )
-from it_incident_response.ports.sources import Matcher, MetricRequest
+from it_incident_response.ports.sources import LogQuery, Matcher, MetricRequest
 from tests.unit.integrations.support import FakeServer, StillClock
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -42,6 +42,7 @@ PORTS = {
     sources.ChangeSource,
     sources.ConditionSource,
     sources.HealthCheck,
+    sources.LogCounter,
     sources.LogSource,
     sources.MetricReader,
     sources.MetricSource,
@@ -92,6 +93,9 @@ MEMORY = MetricRequest(
 NO_ALERTS = b'{"status":"success","data":{"alerts":[]}}'
 NO_RESULT = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
 NO_LIST = b'{"status":"success","data":[]}'
+SPLUNK_FACTS = ["GET /services/server/info"] * 2
+"""Its SDK asks once for the kind of instance and once for the version."""
+NO_ROWS = b'{"preview":false,"messages":[],"results":[]}'
 NO_RULES = b'{"status":"success","data":{"groups":[]}}'
 NODE_TARGET = (
     "%7Binstance%3D~%22%28%5Ba-z%5D%2B%3A%2F%2F%29%3F%5C%5C%5B%3F%28127%5C%5C.0%5C%5C.0%5C%5C.1"
@@ -208,6 +212,53 @@ EXCHANGES: dict[str, list[Exchange]] = {
             ["GET /api/v2/silence/..%2Fx%20y", "DELETE /api/v2/silence/..%2Fx%20y"],
             {"/api/v2/silence/..%2Fx%20y": 200},
             lambda nothing: nothing is None,
+        ),
+    ],
+    "splunk": [
+        Exchange(
+            "check",
+            lambda adapter: adapter.check(),
+            [
+                "GET /services/authentication/current-context?output_mode=json",
+                "GET /services/server/info",
+            ],
+            {
+                "/services/authentication/current-context": "splunk/current_context.json",
+                "/services/server/info": "splunk/server_info.xml",
+            },
+            lambda health: health.version == "9.3.1" and health.detail == "enterprise sh1",
+        ),
+        Exchange(
+            "lines",
+            lambda adapter: adapter.lines(LogQuery(window=WINDOW, services=("api",), limit=500)),
+            [*SPLUNK_FACTS, "POST /services/search/v2/jobs/"],
+            {
+                "/services/server/info": "splunk/server_info.xml",
+                "/services/search/v2/jobs/": "splunk/lines.json",
+            },
+            lambda batch: (
+                [line.level for line in batch.lines] == [LogLevel.INFO, LogLevel.ERROR]
+                and all(line.at.tzinfo is UTC and line.service == "api" for line in batch.lines)
+                and not batch.gaps
+                and not batch.is_truncated
+            ),
+            {"/services/search/v2/jobs/": NO_ROWS},
+            lambda batch: batch.lines == (),
+        ),
+        Exchange(
+            "counts",
+            lambda adapter: adapter.counts(LogQuery(window=WINDOW), bucket_s=60.0),
+            [*SPLUNK_FACTS, "POST /services/search/v2/jobs/"],
+            {
+                "/services/server/info": "splunk/server_info.xml",
+                "/services/search/v2/jobs/": "splunk/counts.json",
+            },
+            lambda found: (
+                [(c.level, c.service, c.count) for c in found.counts]
+                == [(LogLevel.ERROR, "api", 17), (LogLevel.INFO, None, 3)]
+            ),
+            {"/services/search/v2/jobs/": NO_ROWS},
+            lambda found: found.counts == (),
         ),
     ],
 }

@@ -4,6 +4,7 @@ from it_incident_response.integrations import (
     alertmanager_client,
     elasticsearch_client,
     prometheus_client,
+    splunk_client,
 )
 from it_incident_response.integrations.alertmanager_client import (
     AlertmanagerClient,
@@ -18,11 +19,13 @@ from it_incident_response.integrations.elasticsearch_client import (
     ElasticsearchLogAnalyzer,
 )
 from it_incident_response.integrations.prometheus_client import PrometheusIncidentDetector
+from it_incident_response.integrations.splunk_client import SplunkLogAnalyzer
 
 CONNECTORS: tuple[Connector, ...] = (
     alertmanager_client.CONNECTOR,
     elasticsearch_client.CONNECTOR,
     prometheus_client.CONNECTOR,
+    splunk_client.CONNECTOR,
 )
 """Every connector of this package; outside packages add theirs by entry point."""
 
@@ -34,6 +37,7 @@ __all__ = [
     "ElasticsearchIncidentDetector",
     "ElasticsearchLogAnalyzer",
     "PrometheusIncidentDetector",
+    "SplunkLogAnalyzer",
     "check_alerts",
     "check_webhook",
     "parse_alerts",
