@@ -32,7 +32,10 @@ async def work_until_stopped(runtime: "Runtime", *, only_sites: bool = False) ->
         chore = Housekeeping(runtime).run
         jobs.append(
             runtime.taking_in.run(
-                source=adapters.alerts, conditions=adapters.conditions, chore=chore
+                source=adapters.alerts,
+                conditions=adapters.conditions,
+                chore=chore,
+                also=runtime.polled,
             )
         )
         if adapters.annotator is not None:

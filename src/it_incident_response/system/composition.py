@@ -4,11 +4,9 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel, SecretStr
 
@@ -21,19 +19,19 @@ from it_incident_response.agents.gathering import (
     KnownTopology,
     Sources,
 )
+from it_incident_response.agents.log_detection_agent import LogDetector
 from it_incident_response.agents.resolution_agent import ResolutionAgent
 from it_incident_response.agents.verification import VerificationSettings, Verifier
 from it_incident_response.analysis.correlation_settings import CorrelationSettings
 from it_incident_response.analysis.rules_engine import RulesEngine
-from it_incident_response.config import Origin, Settings, load
-from it_incident_response.config.origin import OriginKind
+from it_incident_response.config import Settings
 from it_incident_response.domain.execution import Execution
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.topology import Topology
 from it_incident_response.integrations import parse_alerts, parse_webhook
-from it_incident_response.ports import Annotator, Clock, Silencer, Store
+from it_incident_response.ports import Annotator, Clock, ConditionSource, Silencer, Store
 from it_incident_response.safety.approval_manager import ApprovalManager
 from it_incident_response.safety.gate import ActionGate, ExecutionFlags
 from it_incident_response.safety.people import ANYBODY
@@ -42,6 +40,7 @@ from it_incident_response.safety.redaction import Redactor
 from it_incident_response.simulation import SimulatedWorld
 from it_incident_response.storage import open_store
 from it_incident_response.system.adapters import Adapters, choose_adapters
+from it_incident_response.system.conditions import ConditionsByOrigin
 from it_incident_response.system.preloading import preload
 from it_incident_response.system.views import IncidentView, incident_view
 from it_incident_response.workflow.dashboard_marks import DashboardMarks
@@ -49,7 +48,7 @@ from it_incident_response.workflow.desk import IncidentDesk
 from it_incident_response.workflow.direct import DirectRunner
 from it_incident_response.workflow.outbox import Outbox, OutboxSettings
 from it_incident_response.workflow.stage_runner import StageRunner
-from it_incident_response.workflow.taking_in import TakingIn, TakingInSettings
+from it_incident_response.workflow.taking_in import Polled, TakingIn, TakingInSettings
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +201,36 @@ class Runtime:
         )
 
     @cached_property
+    def log_detector(self) -> LogDetector | None:
+        """What raises alerts from logs; None without rules for it."""
+        given, logs = self.settings.detection, self.adapters.logs
+        if not given.rules or not logs:
+            return None
+        return LogDetector(
+            given.log_rules,
+            logs,
+            self.store,
+            self.clock,
+            settings=given.settings,
+            redact=self.redactor.redact,
+        )
+
+    @cached_property
+    def conditions(self) -> ConditionSource | None:
+        """What can say whether an alert's condition holds."""
+        detector, others = self.log_detector, self.adapters.conditions
+        return others if detector is None else ConditionsByOrigin(detector, others)
+
+    @property
+    def polled(self) -> Sequence[Polled]:
+        """Sources of alerts beside the main one."""
+        detector = self.log_detector
+        if detector is None:
+            return ()
+        interval_s = self.settings.detection.interval_s
+        return (Polled(detector, detector, interval_s, "looking for trouble in logs"),)
+
+    @cached_property
     def rules(self) -> RulesEngine:
         """The shipped rules and those of `diagnosis.rules_dirs`."""
         engine = RulesEngine.shipped(extra=self.settings.diagnosis.rules_dirs)
@@ -236,7 +265,7 @@ class Runtime:
             VerificationSettings(
                 soak_s=given.soak_s, timeout_s=given.timeout_s, poll_s=given.poll_s
             ),
-            conditions=self.adapters.conditions,
+            conditions=self.conditions,
             metrics=self.adapters.metrics,
         )
         return ResolutionAgent(
@@ -330,28 +359,6 @@ async def open_configured(
         await adapters.aclose()
 
 
-def facade_settings(
-    config: str | Path | Mapping[str, object] | Settings | None,
-    *,
-    use_real_data: bool,
-    exit_stack: ExitStack,
-) -> Settings:
-    """Return the façade's settings; all simulated, the record is a file that goes with it."""
-    if isinstance(config, Settings):
-        return config
-    overrides: dict[str, object] = {"use_real_data": use_real_data}
-    if isinstance(config, Mapping):
-        overrides |= config
-    file = Path(config) if isinstance(config, str | Path) else None
-    loaded = load(file=file, environ=os.environ, overrides=overrides, cwd=Path.cwd())
-    settings = loaded.settings
-    is_unplaced = settings.store.url is None and _is_default(loaded.origins.get("data_dir"))
-    if settings.ports.is_all_simulated and is_unplaced:
-        folder = exit_stack.enter_context(TemporaryDirectory(prefix="iir-"))
-        settings = settings.model_copy(update={"data_dir": Path(folder)})
-    return settings
-
-
 def _secrets_of(section: BaseModel) -> Iterator[str]:
     """Yield every secret text in the settings, so that none is ever stored or shown."""
     for name in type(section).model_fields:
@@ -362,7 +369,3 @@ def _secrets_of(section: BaseModel) -> Iterator[str]:
                 yield part.get_secret_value()
             elif isinstance(part, BaseModel):
                 yield from _secrets_of(part)
-
-
-def _is_default(origin: Origin | None) -> bool:
-    return origin is None or origin.kind is OriginKind.DEFAULT

@@ -17,7 +17,8 @@ from it_incident_response.errors import InputRejected
 from it_incident_response.ports import IncidentFilter
 from it_incident_response.simulation import VirtualClock
 from it_incident_response.system.adapters import make_world
-from it_incident_response.system.composition import Runtime, facade_settings, open_configured
+from it_incident_response.system.composition import Runtime, open_configured
+from it_incident_response.system.facade_settings import facade_settings
 from it_incident_response.system.views import IncidentView, incident_view
 from it_incident_response.workflow.stages import Stage
 
