@@ -36,6 +36,14 @@ async def test_telling_again_changes_nothing_and_the_latest_word_stays(store: St
     assert await store.recent_changes() == [done]
 
 
+async def test_a_repeated_delivery_keeps_the_time_of_the_first(store: Store) -> None:
+    first = _change(1, 10)
+    await store.add_changes([first], NOW)
+    await store.add_changes([_change(1, 500), _change(2, 500)], after(500))
+    assert first in await store.recent_changes()
+    assert len(await store.recent_changes()) == 2
+
+
 async def test_text_that_databases_dislike_comes_back(store: Store) -> None:
     odd = _change(1, 0, change_id="a\0b\N{SNOWMAN}", summary="x\0'; DROP TABLE changes; --\u202e")
     await store.add_changes([odd], NOW)

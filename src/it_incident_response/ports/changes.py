@@ -13,7 +13,8 @@ class ChangeStore(Protocol):
     async def add_changes(self, changes: Sequence[Change], received_at: UtcTime) -> None:
         """Store changes; of one `change_id` the one with the latest `at` stays.
 
-        Storing the same again changes nothing, so a sender may repeat what it is not sure of.
+        The same again, also at another time, changes nothing: of what senders repeat, and of what
+        bears no time of its own, the first telling counts. So a sender may repeat what it is not sure of.
         """
         ...
 

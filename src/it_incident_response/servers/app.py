@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from it_incident_response.config.settings import ServerSettings
 from it_incident_response.errors import StoreUnavailable
 from it_incident_response.servers.auth import Authenticator
+from it_incident_response.servers.changes import ChangeDoor, ChangeReceiving
 from it_incident_response.servers.counters import Counters
 from it_incident_response.servers.intake import Intake
 from it_incident_response.servers.problem import Refusal, problem_response
@@ -27,9 +28,16 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(intake: Intake, *, settings: ServerSettings, checks: Mapping[str, Check]) -> ASGIApp:
+def create_app(
+    intake: Intake,
+    *,
+    settings: ServerSettings,
+    checks: Mapping[str, Check],
+    changes: ChangeDoor | None = None,
+) -> ASGIApp:
     """Return the application; `checks` has one entry for `alertmanager` and one for `alerts`.
 
+    With `changes`, deploys and the like can be posted under `/api/v1/changes/`.
     `intake` must be entered (`async with`) while the application serves.
     """
     counters = Counters()
@@ -47,6 +55,8 @@ def create_app(intake: Intake, *, settings: ServerSettings, checks: Mapping[str,
         "/api/v1/alerts": alerts,
     }
     app.router.routes += [Route(path, post, methods=["POST"]) for path, post in posts.items()]
+    if changes is not None:
+        app.router.routes += ChangeReceiving(changes, intake, settings, counters).routes()
     _add_health(app, intake, counters, Authenticator(settings))
     return _with_shortcuts(app, posts)
 

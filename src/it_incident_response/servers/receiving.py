@@ -54,7 +54,7 @@ class Receiving:
         try:
             size_bytes = await self._take(request, source, media_types)
         except Refusal as refusal:
-            await _discard_body(request)
+            await discard_body(request)
             response = self._refused(request, source, refusal)
         except ClientDisconnect:
             response = Response(status_code=400)  # Nobody reads it; nothing was acknowledged.
@@ -71,10 +71,15 @@ class Receiving:
 
     async def _take(self, request: Request, source: str, media_types: frozenset[str]) -> int:
         self._authenticator.check(request)
-        _check_form(request, media_types)
+        check_form(request, media_types)
         with self._intake.reservation() as reservation:
             try:
-                body = await self._body(request, reservation)
+                body = await read_body(
+                    request,
+                    reservation,
+                    limit=self._settings.max_body_bytes,
+                    within_s=self._settings.request_timeout_s,
+                )
                 count = await self._checked(source, body)
                 await self._intake.accept(source, body)
             except StoreUnavailable as error:
@@ -86,26 +91,6 @@ class Receiving:
                 ) from error
         self._counters.accepted(source, count, len(body))
         return len(body)
-
-    async def _body(self, request: Request, reservation: Reservation) -> bytes:
-        limit = self._settings.max_body_bytes
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and (len(length) > _LENGTH_DIGITS_MAX or int(length) > limit):
-            raise _too_large(limit)
-        chunks: list[bytes] = []
-        size_bytes = 0
-        try:
-            async with asyncio.timeout(self._settings.request_timeout_s):
-                async for chunk in request.stream():
-                    size_bytes += len(chunk)
-                    if size_bytes > limit:
-                        raise _too_large(limit)
-                    reservation.add(len(chunk))
-                    chunks.append(chunk)
-        except TimeoutError:
-            what = f"the body did not arrive within {self._settings.request_timeout_s:g} s"
-            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, what) from None
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _checked(self, source: str, body: bytes) -> int:
         check, now = self._checks[source], self._intake.clock.now()
@@ -133,7 +118,30 @@ class Receiving:
         return problem_response(refusal)
 
 
-async def _discard_body(request: Request) -> None:
+async def read_body(
+    request: Request, reservation: Reservation, *, limit: int, within_s: float
+) -> bytes:
+    """Return the body; raises `Refusal` if it is too large or too slow, `Overloaded`."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and (len(length) > _LENGTH_DIGITS_MAX or int(length) > limit):
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size_bytes = 0
+    try:
+        async with asyncio.timeout(within_s):
+            async for chunk in request.stream():
+                size_bytes += len(chunk)
+                if size_bytes > limit:
+                    raise _too_large(limit)
+                reservation.add(len(chunk))
+                chunks.append(chunk)
+    except TimeoutError:
+        what = f"the body did not arrive within {within_s:g} s"
+        raise Refusal(HTTPStatus.REQUEST_TIMEOUT, what) from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def discard_body(request: Request) -> None:
     """Read what is left of the body and forget it, within bounds.
 
     A connection that is closed while its client still sends is reset, and many clients then report
@@ -152,7 +160,8 @@ async def _discard_body(request: Request) -> None:
         return  # Late, gone, or read to its end already: the answer is sent in any case.
 
 
-def _check_form(request: Request, media_types: frozenset[str]) -> None:
+def check_form(request: Request, media_types: frozenset[str]) -> None:
+    """Raise `Refusal` for another content type, or for a compressed body."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in media_types:
         accepted = " or ".join(sorted(media_types))

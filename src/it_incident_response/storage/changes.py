@@ -8,7 +8,7 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from it_incident_response.domain.evidence import Change, TimeWindow
-from it_incident_response.storage.database import ROWS_AT_ONCE, Database
+from it_incident_response.storage.database import ROWS_AT_ONCE, Database, rows_in
 from it_incident_response.storage.encoding import dump, key_text, load
 from it_incident_response.storage.part import StorePart
 from it_incident_response.storage.tables import changes
@@ -22,18 +22,18 @@ class ChangePart(StorePart):
 
     async def add_changes(self, told: Sequence[Change], received_at: datetime) -> None:
         """Store changes; of one `change_id` the one with the latest `at` stays."""
-        rows = {}
-        for change in sorted(told, key=lambda change: change.at):
-            key = key_text(change.change_id)
-            rows[key] = {
-                "change_id": key,
-                "at": change.at,
-                "received_at": received_at,
-                "body": dump(change),
-            }
+        latest = {key_text(c.change_id): c for c in sorted(told, key=lambda change: change.at)}
+        rows = {
+            key: {"change_id": key, "at": c.at, "received_at": received_at, "body": dump(c)}
+            for key, c in latest.items()
+        }
         if not rows:
             return
         async with self._database.write() as connection:
+            query = select(changes.c.change_id, changes.c.body)
+            for known in await rows_in(connection, query, changes.c.change_id, list(rows)):
+                if _is_repeated(known.body, latest[known.change_id]):
+                    del rows[known.change_id]
             await self._database.upsert(
                 connection,
                 changes,
@@ -58,6 +58,11 @@ class ChangePart(StorePart):
         async with self._database.read() as connection:
             bodies = (await connection.scalars(ordered)).all()
         return [load(Change, body) for body in bodies]
+
+
+def _is_repeated(body: str, told: Change) -> bool:
+    """Return whether the same was told before, at another time where the sender gives none."""
+    return load(Change, body).model_copy(update={"at": told.at}) == told
 
 
 class OldChanges(NamedTuple):
