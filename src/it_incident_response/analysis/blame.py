@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from it_incident_response.analysis.symptoms import Symptom
+from it_incident_response.analysis.symptoms import Channel, Symptom
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.topology import Topology
 
-NEXT_SYMPTOM = 0.5
-"""Each further symptom of one kind counts half as much as the one before it."""
+NEXT_SYMPTOM = 0.25
+"""Each further symptom of a channel counts so much of the one before it: they move together."""
 EXPLAINED_MAX = 0.9
 """Most of what is felt that a sick callee can account for."""
+CROSSED = 0.4
+"""A slow callee explains its callers' errors less well than a failing one, and so on."""
 STEP_LOSS = 0.9
 """What is left of an explanation with each further call."""
 STEPS_MAX = 4
@@ -19,9 +21,9 @@ TOLERANCE_S = 60.0
 """Onsets closer than this have no order: sampling raster and clock skew between sources."""
 FADE_S = 900.0
 """Time over which a later onset loses its weight (to 1/e)."""
-LATE = 0.6
+LATE = 0.7
 """Least weight left to the one whose trouble began last."""
-UNCOVERED = 0.5
+UNCOVERED = 0.3
 """Weight of a suspect that accounts for none of the others' trouble."""
 
 
@@ -42,13 +44,33 @@ class Blame(NamedTuple):
 
 class _Patient(NamedTuple):
     own: float
-    felt: float
+    felt: Mapping[Channel, float]
     onset: datetime | None
     symptoms: tuple[Symptom, ...]
 
     @property
     def sick(self) -> float:
-        return either(self.own, self.felt)
+        return either(self.own, *self.felt.values())
+
+    @property
+    def weight(self) -> float:
+        """Return how much it matters whether a suspect accounts for this one's trouble."""
+        return either(*self.felt.values())
+
+    def accounts_for(self, other: "_Patient") -> float:
+        """Return the share of another's felt trouble that is of the sort that this one causes."""
+        total = sum(other.felt.values())
+        if not total or not self.sick:
+            return 0.0
+        fitting = sum(felt * self.explains(c) for c, felt in other.felt.items())
+        return fitting / (total * self.sick)
+
+    def explains(self, channel: Channel) -> float:
+        """Return how far this accounts for what a caller feels through a channel."""
+        if channel is Channel.ANY:
+            return self.sick
+        matching = either(self.own, self.felt.get(channel, 0.0), self.felt.get(Channel.ANY, 0.0))
+        return max(matching, CROSSED * self.sick)
 
 
 def blame(symptoms: Sequence[Symptom], topology: Topology) -> list[Blame]:
@@ -64,14 +86,19 @@ def blame(symptoms: Sequence[Symptom], topology: Topology) -> list[Blame]:
     patients = _patients(symptoms)
     reach = {entity: _dependencies(entity, topology) for entity in patients}
     first = min((p.onset for p in patients.values() if p.onset), default=None)
-    total = sum(p.felt for p in patients.values())
+    total = sum(p.weight for p in patients.values())
     found = []
     for entity, patient in patients.items():
-        reason, explained = _explained(patient, reach[entity], patients)
+        reasons = {c: _explained(patient, c, reach[entity], patients) for c in patient.felt}
+        left = [felt * (1 - reasons[c][1]) for c, felt in patient.felt.items()]
+        reason = max(reasons.values(), key=lambda r: r[1], default=(None, 0.0))[0]
         covers = tuple(other for other in patients if entity in reach[other])
-        covered = sum(patients[other].felt for other in (entity, *covers))
+        covered = sum(
+            patients[other].weight * patient.accounts_for(patients[other])
+            for other in (entity, *covers)
+        )
         spread = covered / total if total and topology.calls else 1.0
-        score = either(patient.own, patient.felt * (1 - explained))
+        score = either(patient.own, *left)
         score *= UNCOVERED + (1 - UNCOVERED) * spread
         score *= _earliness(patient.onset, first)
         is_first = patient.onset is not None and _lag_s(patient.onset, first) <= TOLERANCE_S
@@ -100,9 +127,12 @@ def _patient(symptoms: list[Symptom]) -> _Patient:
     ordered = tuple(sorted(symptoms, key=lambda s: (-s.strength, s.evidence.id)))
     strong = ordered[0].strength / 2
     onset = min((s.onset for s in ordered if s.onset and s.strength >= strong), default=None)
-    own = _combined([s.strength for s in ordered if s.is_own])
-    felt = _combined([s.strength for s in ordered if not s.is_own])
-    return _Patient(own, felt, onset, ordered)
+    by_channel = {
+        channel: _combined([s.strength for s in ordered if s.channel is channel])
+        for channel in sorted({s.channel for s in ordered})
+    }
+    own = by_channel.pop(Channel.OWN, 0.0)
+    return _Patient(own, by_channel, onset, ordered)
 
 
 def _combined(strengths: list[float]) -> float:
@@ -128,14 +158,17 @@ def _dependencies(entity: Entity, topology: Topology) -> Mapping[Entity, int]:
 
 
 def _explained(
-    patient: _Patient, reach: Mapping[Entity, int], patients: Mapping[Entity, _Patient]
+    patient: _Patient,
+    channel: Channel,
+    reach: Mapping[Entity, int],
+    patients: Mapping[Entity, _Patient],
 ) -> tuple[Entity | None, float]:
     best: tuple[Entity | None, float] = (None, 0.0)
     for entity, steps in reach.items():
         other = patients.get(entity)
         if other is None:
             continue
-        share = EXPLAINED_MAX * other.sick * STEP_LOSS ** (steps - 1)
+        share = EXPLAINED_MAX * other.explains(channel) * STEP_LOSS ** (steps - 1)
         share *= _earliness(other.onset, patient.onset)
         if share > best[1]:
             best = (entity, share)

@@ -16,11 +16,13 @@ from it_incident_response.analysis.series_shape import (
 from it_incident_response.domain.evidence import (
     SIGNAL_UNITS,
     MetricFinding,
+    Signal,
     SignalSeries,
 )
 
 SCALE_FLOORS: Mapping[str, float] = {
     "ratio": 0.01,
+    "error_ratio": 0.002,
     "seconds": 0.002,
     "bytes": 1e6,
     "per_second": 0.02,
@@ -28,7 +30,8 @@ SCALE_FLOORS: Mapping[str, float] = {
     "bool": 0.05,
     "number": 1e-3,
 }
-"""Least spread by unit: what people would call no change at all."""
+"""Least spread by unit: what people would call no change at all. Where no call ever fails, one
+failing in 140 is a change, so that ratios of errors have their own."""
 COUNTED_UNITS = frozenset({"per_second", "count", "number"})
 """Units whose series may turn out to be a raw counter."""
 DRAWN_MAX = 120
@@ -81,7 +84,9 @@ def find_all(
     findings: list[MetricFinding | None] = [None] * len(series)
     for chosen, times in _batches(series):
         values = padded([series[place].values for place in chosen])
-        columns = find_in_matrix(times, values, [_unit(series[p]) for p in chosen], question)
+        columns = find_in_matrix(
+            times, values, [unit_of(series[p].signal) for p in chosen], question
+        )
         for row, place in enumerate(chosen):
             findings[place] = _finding(series[place], columns, row, incident_start)
     return [finding for finding in findings if finding is not None]
@@ -93,11 +98,11 @@ def find_in_matrix(
     """Return what each row of `values` shows, as columns.
 
     `times` are Unix seconds, rising: (t,) for all rows or (n, t); NaN in `values` is a gap.
-    `units` are those of `SIGNAL_UNITS`, one a row.
+    `units` are those of `SCALE_FLOORS`, one a row (see `unit_of`).
     """
     known = Units(
         np.asarray([SCALE_FLOORS[unit] for unit in units], dtype=np.float64),
-        np.asarray([unit == "ratio" for unit in units], dtype=bool),
+        np.asarray([unit in ("ratio", "error_ratio") for unit in units], dtype=bool),
         np.asarray([unit == "bool" for unit in units], dtype=bool),
         np.asarray([unit in COUNTED_UNITS for unit in units], dtype=bool),
     )
@@ -135,8 +140,9 @@ def _parts(places: list[int], length: int) -> Iterator[list[int]]:
     yield from (places[at : at + size] for at in range(0, len(places), size))
 
 
-def _unit(series: SignalSeries) -> str:
-    return SIGNAL_UNITS[series.signal]
+def unit_of(signal: Signal) -> str:
+    """Return the unit of a signal, as far as it matters to what is unusual."""
+    return "error_ratio" if signal is Signal.ERROR_RATIO else SIGNAL_UNITS[signal]
 
 
 def _finding(

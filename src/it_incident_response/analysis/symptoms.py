@@ -4,8 +4,12 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+from statistics import median
 from typing import Any, NamedTuple
 
+from it_incident_response.analysis.likeness import likeness
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.evidence import (
     AlertFact,
@@ -22,6 +26,18 @@ from it_incident_response.domain.evidence import (
 )
 from it_incident_response.domain.model import Value
 
+
+class Channel(StrEnum):
+    """How trouble comes from a callee to its callers, if it does."""
+
+    OWN = "own"
+    """It does not: the trouble lies where it was seen."""
+    ERRORS = "errors"
+    DELAY = "delay"
+    LOAD = "load"
+    ANY = "any"
+
+
 USUAL_Z = 3.5
 """Robust z at which a metric begins to count (see `metric_findings.OUTLYING`)."""
 EXTREME_Z = 100.0
@@ -31,6 +47,13 @@ IMPROVED = 0.25
 ALERT_STRENGTH = 0.3
 """An alert says where trouble was noticed, not where it began."""
 FAILED_UNIT_STRENGTH = 0.9
+UNSEEN_ONSET = 0.5
+"""Weight of a change that was there when the incident's window began."""
+RASTER_SAMPLES = 20
+SHALLOW = 0.5
+"""Weight of spans whose own children fail or are slow."""
+UNCOMPARED = 0.4
+"""Weight of a metric without a baseline: what it shows may always have been so."""
 
 OWN_SIGNALS: Mapping[Signal, float] = {
     Signal.UP: 1.0,
@@ -44,6 +67,12 @@ OWN_SIGNALS: Mapping[Signal, float] = {
     Signal.CPU_USE: 0.7,
     Signal.MEMORY_USE: 0.6,
     Signal.DISK_IO_BUSY: 0.6,
+    Signal.DISK_LATENCY: 0.6,
+    Signal.GC_TIME: 0.6,
+    Signal.LOCK_CONFLICTS: 0.6,
+    Signal.MISSING_REPLICAS: 0.8,
+    Signal.CACHE_MISSES: 0.4,
+    Signal.EVICTIONS: 0.4,
     Signal.FILE_DESCRIPTOR_USE: 0.6,
     Signal.SATURATION: 0.6,
     Signal.PROCESS_MEMORY: 0.5,
@@ -54,12 +83,23 @@ FELT_SIGNALS: Mapping[Signal, float] = {
     Signal.ERROR_RATIO: 1.0,
     Signal.LATENCY_P95: 0.9,
     Signal.CONNECTION_POOL_USE: 0.7,
+    Signal.REJECTIONS: 0.8,
+    Signal.REPLICATION_LAG: 0.6,
     Signal.QUEUE_LENGTH: 0.6,
     Signal.REQUEST_RATE: 0.4,
 }
 """Weight of signals that a slow or failing callee changes in its callers too."""
+_CHANNELS: Mapping[Signal, Channel] = {
+    Signal.ERROR_RATIO: Channel.ERRORS,
+    Signal.REJECTIONS: Channel.ERRORS,
+    Signal.LATENCY_P95: Channel.DELAY,
+    Signal.CONNECTION_POOL_USE: Channel.DELAY,
+    Signal.QUEUE_LENGTH: Channel.DELAY,
+    Signal.REPLICATION_LAG: Channel.DELAY,
+    Signal.REQUEST_RATE: Channel.LOAD,
+}
 _FALLING_IS_BAD = frozenset({Signal.UP, Signal.CERTIFICATE_LIFETIME})
-_EITHER_IS_BAD = frozenset({Signal.REQUEST_RATE, Signal.CLOCK_OFFSET})
+_EITHER_IS_BAD = frozenset({Signal.REQUEST_RATE, Signal.CLOCK_OFFSET, Signal.OTHER})
 _LEVEL_WEIGHTS: Mapping[LogLevel, float] = {
     LogLevel.FATAL: 1.0,
     LogLevel.ERROR: 0.8,
@@ -85,21 +125,46 @@ class Symptom(NamedTuple):
     entity: Entity
     strength: float
     """0 to 1."""
-    is_own: bool
-    """The trouble lies where it was seen; otherwise a callee may be the reason."""
+    channel: Channel
     onset: datetime | None
     evidence: Evidence
 
 
 def symptoms_of(evidence: Sequence[Evidence]) -> list[Symptom]:
-    """Return what is wrong, by the evidence; what is as usual is left out."""
-    found = (
+    """Return what is wrong, by the evidence; what is as usual is left out.
+
+    Metrics that do not move with those of what alerts count less.
+    """
+    found = [
         symptom
         for item in evidence
         if (read := _READERS.get(type(item.finding))) is not None
         for symptom in read(item, item.finding)
-    )
-    return [symptom for symptom in found if symptom.strength > 0]
+        if symptom.strength > 0
+    ]
+    noticed = _noticed(found)
+    return [_weighed(symptom, noticed) for symptom in found] if noticed else found
+
+
+def _noticed(symptoms: Sequence[Symptom]) -> list[MetricFinding]:
+    """Return the strongest metric of each channel of what alerts."""
+    alerting = {s.entity for s in symptoms if isinstance(s.evidence.finding, AlertFact)}
+    best: dict[Channel, tuple[float, str, MetricFinding]] = {}
+    for symptom in symptoms:
+        finding = symptom.evidence.finding
+        if symptom.entity in alerting and isinstance(finding, MetricFinding) and finding.samples:
+            entry = (symptom.strength, symptom.evidence.id, finding)
+            held = best.get(symptom.channel)
+            if held is None or entry[:2] > held[:2]:
+                best[symptom.channel] = entry
+    return [finding for _, _, finding in best.values()]
+
+
+def _weighed(symptom: Symptom, noticed: Sequence[MetricFinding]) -> Symptom:
+    finding = symptom.evidence.finding
+    if not isinstance(finding, MetricFinding):
+        return symptom
+    return symptom._replace(strength=symptom.strength * likeness(finding, noticed))
 
 
 def place_of(entity: Entity) -> Entity:
@@ -127,6 +192,8 @@ def strength_of(finding: MetricFinding) -> float:
     if finding.shape is Shape.SPIKE:
         size *= 0.6
     weight = OWN_SIGNALS.get(finding.signal) or FELT_SIGNALS.get(finding.signal, 0.3)
+    if finding.baseline is None:
+        weight *= UNCOMPARED
     return min(1.0, size) * weight * _direction(finding, effect)
 
 
@@ -147,8 +214,24 @@ def _direction(finding: MetricFinding, effect: float) -> float:
 
 
 def _metric(item: Evidence, finding: MetricFinding) -> Iterator[Symptom]:
-    is_own = finding.signal in OWN_SIGNALS
-    yield Symptom(place_of(finding.entity), strength_of(finding), is_own, finding.onset, item)
+    own = Channel.OWN if finding.signal in OWN_SIGNALS else Channel.ANY
+    channel = _CHANNELS.get(finding.signal, own)
+    strength, onset = strength_of(finding), finding.onset
+    if _is_older_than_the_look(finding):
+        strength, onset = strength * UNSEEN_ONSET, None
+    yield Symptom(place_of(finding.entity), strength, channel, onset, item)
+
+
+def _is_older_than_the_look(finding: MetricFinding) -> bool:
+    """Return whether the first sample after the baseline was changed already.
+
+    The baseline may be of another day: then nobody saw when the change came.
+    """
+    if finding.onset is None or finding.baseline_end is None:
+        return False
+    times = [time for time, _ in finding.samples[-RASTER_SAMPLES:]]
+    step = median(b - a for a, b in pairwise(times)) if len(times) > 1 else 0.0
+    return (finding.onset - finding.baseline_end).total_seconds() < step
 
 
 def _pattern(item: Evidence, finding: LogPattern) -> Iterator[Symptom]:
@@ -156,7 +239,7 @@ def _pattern(item: Evidence, finding: LogPattern) -> Iterator[Symptom]:
     if entity is None:
         return
     strength = _LEVEL_WEIGHTS[finding.level] * _NOVELTY_WEIGHTS[finding.novelty]
-    yield Symptom(entity, strength, False, finding.first_at, item)
+    yield Symptom(entity, strength, Channel.ERRORS, finding.first_at, item)
 
 
 def _rate(item: Evidence, finding: LogRate) -> Iterator[Symptom]:
@@ -164,14 +247,16 @@ def _rate(item: Evidence, finding: LogRate) -> Iterator[Symptom]:
     if entity is None:
         return
     strength = 0.7 * _LEVEL_WEIGHTS[finding.level] * _NOVELTY_WEIGHTS[finding.novelty]
-    yield Symptom(entity, strength, False, finding.onset, item)
+    yield Symptom(entity, strength, Channel.ERRORS, finding.onset, item)
 
 
 def _span(item: Evidence, finding: SpanFinding) -> Iterator[Symptom]:
-    worse = max(_failing(finding), _slower(finding))
-    strength = worse if finding.is_deepest else 0.5 * worse
+    failing, slower = _failing(finding), _slower(finding)
+    channel = Channel.ERRORS if failing >= slower else Channel.DELAY
+    worse = max(failing, slower)
+    strength = worse if finding.is_deepest else SHALLOW * worse
     entity = Entity(EntityKind.SERVICE, finding.service)
-    yield Symptom(entity, strength, finding.is_deepest, None, item)
+    yield Symptom(entity, strength, Channel.OWN if finding.is_deepest else channel, None, item)
 
 
 def _failing(finding: SpanFinding) -> float:
@@ -193,7 +278,7 @@ def _alert(item: Evidence, fact: AlertFact) -> Iterator[Symptom]:
         return
     for entity in {place_of(entity) for entity in fact.entities}:
         if entity.kind in (EntityKind.SERVICE, EntityKind.HOST):
-            yield Symptom(entity, ALERT_STRENGTH, False, fact.starts_at, item)
+            yield Symptom(entity, ALERT_STRENGTH, Channel.ANY, fact.starts_at, item)
 
 
 def _command(item: Evidence, finding: CommandOutput) -> Iterator[Symptom]:
@@ -201,7 +286,7 @@ def _command(item: Evidence, finding: CommandOutput) -> Iterator[Symptom]:
         name.partition(":")[0] == "ActiveState" and value == "failed"
         for name, value in finding.facts.items()
     ):
-        yield Symptom(place_of(finding.entity), FAILED_UNIT_STRENGTH, True, None, item)
+        yield Symptom(place_of(finding.entity), FAILED_UNIT_STRENGTH, Channel.OWN, None, item)
 
 
 def _where(service: str | None, host: str | None) -> Entity | None:
