@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import os
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -263,6 +264,7 @@ async def test_a_field_mapped_as_two_types_is_searched_and_named(logs, node):
     assert "'level' is mapped as keyword and long" in said
     assert "'service' is mapped as keyword and text" in said
     assert "'@timestamp' is keyword, no date, in it-undated" in said
+    assert len(batch.gaps) == 3
     errors = await logs.lines(LogQuery(window=HOUR, minimum_level=LogLevel.ERROR))
     assert messages(errors.lines) == ["a", "c"]
     counted = await logs.counts(LogQuery(window=HOUR), bucket_s=60)
@@ -420,27 +422,12 @@ async def test_a_node_that_hangs_is_given_up_on_in_time(node):
     node.index("it-a", DOCUMENTS, mapping=ECS)
     async with analyzer(node, timeout_s=0.5, attempts=2) as logs:
         await logs.lines(LogQuery(window=HOUR))
-        pids = children(node.pid)
-        for pid in pids:
-            signal_process(pid, signal.SIGSTOP)
+        os.killpg(node.pid, signal.SIGSTOP)
         try:
             with pytest.raises(ConnectorUnavailable, match="no answer within"):
                 await asyncio.wait_for(logs.lines(LogQuery(window=HOUR)), timeout=10)
         finally:
-            for pid in pids:
-                signal_process(pid, signal.SIGCONT)
-
-
-def children(pid: int) -> list[int]:
-    """Return the process and all below it: the launcher starts the server as a child."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(found for child in listed for found in children(int(child)))]
-
-
-def signal_process(pid: int, number: signal.Signals) -> None:
-    import os
-
-    os.kill(pid, number)
+            os.killpg(node.pid, signal.SIGCONT)
 
 
 async def test_a_node_killed_between_two_pages_is_a_clear_error(node, eventually: Eventually):
@@ -461,68 +448,69 @@ async def test_a_node_killed_between_two_pages_is_a_clear_error(node, eventually
         assert len((await logs.lines(LogQuery(window=HOUR))).lines) == 2000
 
 
-class TestSecured:
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def secured(authority: Authority) -> Iterator[SearchServer]:
     """Elasticsearch with TLS and security on; the published OpenSearch zip has no security."""
+    with search_server("elasticsearch", tls=authority.issue("search.test")) as server:
+        server.index("it-a", DOCUMENTS, mapping=ECS)
+        yield server
 
-    @pytest.fixture(scope="class")
-    def authority(self, tmp_path_factory: pytest.TempPathFactory) -> Authority:
-        return Authority(tmp_path_factory.mktemp("authority"))
 
-    @pytest.fixture(scope="class")
-    def secured(self, authority: Authority) -> Iterator[SearchServer]:
-        with search_server("elasticsearch", tls=authority.issue("search.test")) as server:
-            server.index("it-a", DOCUMENTS, mapping=ECS)
-            yield server
-
-    async def test_password_key_and_trust(self, secured, authority, tmp_path):
-        trusted = {"ca_file": authority.file, "server_name": "search.test"}
-        key = (
-            secured.admin.post(
-                "/_security/api_key",
-                json={
-                    "name": "reader",
-                    "role_descriptors": {
-                        "reader": {
-                            "indices": [
-                                {"names": ["it-*"], "privileges": ["read", "view_index_metadata"]}
-                            ]
-                        }
-                    },
+async def test_password_key_and_trust(secured, authority):
+    trusted = {"ca_file": authority.file, "server_name": "search.test"}
+    key = (
+        secured.admin.post(
+            "/_security/api_key",
+            json={
+                "name": "reader",
+                "role_descriptors": {
+                    "reader": {
+                        "indices": [
+                            {"names": ["it-*"], "privileges": ["read", "view_index_metadata"]}
+                        ]
+                    }
                 },
-            )
-            .raise_for_status()
-            .json()["encoded"]
+            },
         )
-        by_password = {"username": "elastic", "password": PASSWORD}
-        by_key = {"headers": {"Authorization": f"ApiKey {key}"}}
-        for credentials in (by_password, by_key):
-            async with analyzer(secured, **trusted, **credentials) as logs:
-                assert len((await logs.lines(LogQuery(window=HOUR))).lines) == 5
-                await logs.check()
-        wrong: list[tuple[dict[str, Any], str]] = [
-            (trusted | {"username": "elastic", "password": "wrong-one"}, "401"),
-            (trusted | {"headers": {"Authorization": "ApiKey bm9uZTpub25l"}}, "401"),
-            (trusted, "401"),
-            (by_password, "certificate is not trusted"),
-            (by_password | {"ca_file": authority.file}, "certificate is not trusted"),
-        ]
-        for settings, said in wrong:
-            async with analyzer(secured, attempts=1, **settings) as logs:
-                with pytest.raises(ConnectorRejected, match=said) as caught:
-                    await logs.lines(LogQuery(window=HOUR))
-                assert PASSWORD not in str(caught.value)
-                assert "wrong-one" not in str(caught.value)
-        async with analyzer(secured, **trusted, **by_key, page_size=2) as logs:
-            assert len((await logs.lines(LogQuery(window=HOUR, limit=4))).lines) == 4
-
-    async def test_a_key_without_rights_is_refused(self, secured, authority):
-        made = secured.admin.post(
-            "/_security/api_key", json={"name": "nothing", "role_descriptors": {"no": {}}}
-        )
-        key = made.raise_for_status().json()["encoded"]
-        settings = {"ca_file": authority.file, "server_name": "search.test", "attempts": 1}
-        headers = {"headers": {"Authorization": f"ApiKey {key}"}}
-        async with analyzer(secured, **settings, **headers) as logs:
-            with pytest.raises(ConnectorRejected, match="403"):
+        .raise_for_status()
+        .json()["encoded"]
+    )
+    by_password = {"username": "elastic", "password": PASSWORD}
+    by_key = {"headers": {"Authorization": f"ApiKey {key}"}}
+    for credentials in (by_password, by_key):
+        async with analyzer(secured, **trusted, **credentials) as logs:
+            assert len((await logs.lines(LogQuery(window=HOUR))).lines) == 5
+            await logs.check()
+    wrong: list[tuple[dict[str, Any], str]] = [
+        (trusted | {"username": "elastic", "password": "wrong-one"}, "401"),
+        (trusted | {"headers": {"Authorization": "ApiKey bm9uZTpub25l"}}, "401"),
+        (trusted, "401"),
+        (by_password, "certificate is not trusted"),
+        (by_password | {"ca_file": authority.file}, "certificate is not trusted"),
+    ]
+    for settings, said in wrong:
+        async with analyzer(secured, attempts=1, **settings) as logs:
+            with pytest.raises(ConnectorRejected, match=said) as caught:
                 await logs.lines(LogQuery(window=HOUR))
-            assert key not in repr(logs)
+            assert PASSWORD not in str(caught.value)
+            assert "wrong-one" not in str(caught.value)
+    async with analyzer(secured, **trusted, **by_key, page_size=2) as logs:
+        assert len((await logs.lines(LogQuery(window=HOUR, limit=4))).lines) == 4
+
+
+async def test_a_key_without_rights_is_refused(secured, authority):
+    made = secured.admin.post(
+        "/_security/api_key", json={"name": "nothing", "role_descriptors": {"no": {}}}
+    )
+    key = made.raise_for_status().json()["encoded"]
+    settings = {"ca_file": authority.file, "server_name": "search.test", "attempts": 1}
+    headers = {"headers": {"Authorization": f"ApiKey {key}"}}
+    async with analyzer(secured, **settings, **headers) as logs:
+        with pytest.raises(ConnectorRejected, match="403"):
+            await logs.lines(LogQuery(window=HOUR))
+        assert key not in repr(logs)

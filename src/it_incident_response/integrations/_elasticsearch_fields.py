@@ -104,7 +104,12 @@ def read_layout(
         gap = f"no date field in {index!r} (looked for {looked}): nothing was searched"
         return Layout(index, None, usable, candidates, (gap,))
     cut, gaps = _without_stamp(timestamp, caps)
-    mixed = [field for fields in usable.values() for field in fields if field.kind is Kind.MIXED]
+    mixed = [
+        field
+        for role, fields in usable.items()
+        for field in fields
+        if field.kind is Kind.MIXED and role != "timestamp"
+    ]
     gaps += [_mixed_gap(field) for field in dict.fromkeys(mixed)]
     return Layout(_reduced(index, cut), timestamp, usable, candidates, tuple(gaps))
 
@@ -131,7 +136,8 @@ def _within_flattened(name: str, found: Mapping[str, Field]) -> Iterable[Field]:
 
 def _stamp(name: str, found: Mapping[str, Field]) -> Field | None:
     field = found.get(name)
-    return field if field is not None and field.types & _DATES else None
+    dates = frozenset() if field is None else field.types & _DATES
+    return Field(name, Kind.DATE, dates, True) if dates else None
 
 
 def _without_stamp(stamp: Field, caps: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -49,9 +49,11 @@ _LEVEL_OF_WORD = {word: level for level, words in _WORDS.items() for word in wor
 WORDS_READ = 12
 """Words of a message in which its level is looked for: room for a timestamp, host and thread."""
 _HEAD_CHARS = 400
+_EVERY_NUMBER_BELOW = 25
+"""Of numbers above, only the round ones are usual: pino's and Python's."""
 _WORD = re.compile(r"[^\W_]+")
 
-_NUMERIC: Mapping[str, tuple[tuple[LogLevel, float, float], ...]] = {
+_NUMERIC: Mapping[str, tuple[tuple[LogLevel, int, int], ...]] = {
     "syslog": (
         (LogLevel.FATAL, 0, 2),
         (LogLevel.ERROR, 3, 3),
@@ -132,11 +134,24 @@ class Levels:
         if field.kind is Kind.NUMBER:
             return self._number_clauses(field.name, wanted)
         texts = [text for level in wanted for text in _SPELLINGS[level]]
+        cases = [case for text in texts for case in (text, text.upper(), text.capitalize())]
         if field.kind is Kind.KEYWORD:
-            cases = [case for text in texts for case in (text, text.upper(), text.capitalize())]
             return [{"terms": {field.name: list(dict.fromkeys(cases))}}]
+        if field.kind is Kind.MIXED:  # one by one: a keyword field takes a text as one word
+            values = dict.fromkeys([*cases, *self._numbers(field.name, wanted)])
+            return [{"match": {field.name: {"query": v, "lenient": True}}} for v in values]
         words = " ".join(text for text in texts if len(text) > 1 or text.isdecimal())
-        return [{"match": {field.name: {"query": words, "lenient": True}}}]
+        return [{"match": {field.name: {"query": words}}}]
+
+    def _numbers(self, name: str, wanted: Sequence[LogLevel]) -> list[str]:
+        """Return each number that is usual for the levels, where no range can be asked for."""
+        return [
+            str(number)
+            for scheme in self._schemes(name)
+            for level, first, last in _NUMERIC[scheme]
+            for number in range(first, last + 1)
+            if level in wanted and (last < _EVERY_NUMBER_BELOW or number % 10 == 0)
+        ]
 
     def _number_clauses(self, name: str, wanted: Sequence[LogLevel]) -> list[Query]:
         return [

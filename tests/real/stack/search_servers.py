@@ -138,7 +138,9 @@ def _node(
 
 
 def _is_healthy(admin: httpx.Client) -> bool:
-    return admin.get("/_cluster/health", timeout=2).status_code == 200
+    """Tell whether every shard can be read; before that, a node that is back knows no index."""
+    reply = admin.get("/_cluster/health", timeout=2)
+    return reply.status_code == 200 and reply.json()["status"] == "green"
 
 
 def _settings(distribution: str, port: int, transport: int, is_secured: bool) -> dict[str, Any]:
