@@ -15,6 +15,7 @@ NOW = [
     (".integrations.prometheus_client", "PrometheusIncidentDetector"),
     (".integrations.elasticsearch_client", "ElasticsearchIncidentDetector"),
     (".integrations.elasticsearch_client", "ElasticsearchLogAnalyzer"),
+    (".integrations.grafana_client", "GrafanaMetricsClient"),
     (".tools.base", "MCPTool"),
     (".tools.log_analyzer", "LogAnalyzerTool"),
     (".tools.system_monitor", "SystemMonitorTool"),
@@ -29,7 +30,6 @@ NOW = [
 
 LATER = [
     (".integrations.splunk_client", "SplunkLogAnalyzer"),
-    (".integrations.grafana_client", "GrafanaMetricsClient"),
     (".tools.infrastructure_automation", "AnsibleAutomationTool"),
     (".analysis.ml_model", "MLDiagnosticModel"),
 ]

@@ -262,6 +262,46 @@ EXCHANGES: dict[str, list[Exchange]] = {
         ),
     ],
 }
+EXCHANGES["grafana"] = [
+    Exchange(
+        "check",
+        lambda adapter: adapter.check(),
+        ["GET /api/health", "GET /api/org"],
+        {"/api/health": "grafana/health.json", "/api/org": "grafana/org.json"},
+        lambda health: health.version == "12.1.0",
+    ),
+    Exchange(
+        "panels",
+        lambda adapter: adapter.panels(("shop",), WINDOW),
+        [
+            "GET /api/search?query=shop&type=dash-db&limit=5",
+            "GET /api/dashboards/uid/shop-overview",
+            "GET /api/datasources",
+            "POST /api/ds/query",
+        ],
+        {
+            "/api/search": "grafana/search.json",
+            "/api/dashboards/uid/shop-overview": "grafana/dashboard.json",
+            "/api/datasources": "grafana/datasources.json",
+            "/api/ds/query": "grafana/query.json",
+        },
+        lambda batch: (
+            [s.title for s in batch.series] == ["Errors: shop (percentunit)"]
+            and batch.series[0].values == (0.25, 0.5)
+            and batch.series[0].query.startswith('sum(rate(http_requests_total{job=~"shop"')
+            and batch.gaps == ()
+        ),
+        {"/api/search": b"[]"},
+        lambda batch: batch.series == batch.gaps == (),
+    ),
+    Exchange(
+        "annotate",
+        lambda adapter: adapter.annotate("begins", start=NOW),
+        ["POST /api/annotations"],
+        {"/api/annotations": "grafana/annotation.json"},
+        lambda number: number == "42",
+    ),
+]
 EVERY = [
     pytest.param(connector, exchange, id=f"{connector.name}-{exchange.name}")
     for connector in CONNECTORS

@@ -3,6 +3,7 @@
 from it_incident_response.integrations import (
     alertmanager_client,
     elasticsearch_client,
+    grafana_client,
     prometheus_client,
     splunk_client,
 )
@@ -18,12 +19,14 @@ from it_incident_response.integrations.elasticsearch_client import (
     ElasticsearchIncidentDetector,
     ElasticsearchLogAnalyzer,
 )
+from it_incident_response.integrations.grafana_client import GrafanaMetricsClient
 from it_incident_response.integrations.prometheus_client import PrometheusIncidentDetector
 from it_incident_response.integrations.splunk_client import SplunkLogAnalyzer
 
 CONNECTORS: tuple[Connector, ...] = (
     alertmanager_client.CONNECTOR,
     elasticsearch_client.CONNECTOR,
+    grafana_client.CONNECTOR,
     prometheus_client.CONNECTOR,
     splunk_client.CONNECTOR,
 )
@@ -36,6 +39,7 @@ __all__ = [
     "ConnectorSettings",
     "ElasticsearchIncidentDetector",
     "ElasticsearchLogAnalyzer",
+    "GrafanaMetricsClient",
     "PrometheusIncidentDetector",
     "SplunkLogAnalyzer",
     "check_alerts",
