@@ -14,7 +14,6 @@ from it_incident_response.domain.labels import fingerprint, make_alert
 from it_incident_response.ports import (
     Clock,
     ConditionReading,
-    ConditionSource,
     IncidentStore,
     LogSource,
 )
@@ -188,22 +187,6 @@ class LogDetector:
         if before and not look.problems:
             log.info("log rule %s can be looked at again", rule.name)
         self.problems[rule.name] = look.problems
-
-
-class ConditionsBySource:
-    """Asks the log rules about their alerts, and `otherwise` about all others."""
-
-    def __init__(self, logs: ConditionSource, otherwise: ConditionSource | None) -> None:
-        self._logs = logs
-        self._otherwise = otherwise
-
-    async def condition(self, alert: Alert) -> ConditionReading:
-        """Return whether the alert's condition holds, as whoever raised it sees it."""
-        if alert.source == SOURCE:
-            return await self._logs.condition(alert)
-        if self._otherwise is None:
-            return ConditionReading(holds=None, detail="nobody can evaluate this alert")
-        return await self._otherwise.condition(alert)
 
 
 def _words_of(rule: LogRule) -> str:

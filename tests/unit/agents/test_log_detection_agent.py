@@ -10,7 +10,6 @@ import pytest
 from it_incident_response.agents.detection_agent import DetectionAgent
 from it_incident_response.agents.log_detection_agent import (
     SOURCE,
-    ConditionsBySource,
     LogDetectionSettings,
     LogDetector,
 )
@@ -20,7 +19,6 @@ from it_incident_response.domain.evidence import LogLevel, LogLine
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.errors import ConnectorUnavailable
 from it_incident_response.ports import (
-    ConditionReading,
     IncidentFilter,
     LogBatch,
     LogCount,
@@ -331,20 +329,13 @@ async def test_service_names_without_bound_raise_a_bounded_number(tmp_path):
         assert len(await found.firing_alerts()) == 50
 
 
-async def test_others_alerts_are_asked_of_others(tmp_path):
-    class Others:
-        async def condition(self, alert):
-            return ConditionReading(holds=False, detail="prometheus says")
-
+async def test_of_others_alerts_it_knows_nothing(tmp_path):
     clock, logs = HandClock(), CountingStore()
     async with installation(tmp_path, clock) as (store, _):
         logs.add("boom", NOW - timedelta(seconds=30), count=3)
         found = detector([pattern()], {"es": logs}, store, clock)
         (alert,) = await found.firing_alerts()
-        both = ConditionsBySource(found, Others())
-        assert (await both.condition(alert)).holds is True
         foreign = alert.model_copy(update={"source": "prometheus"})
-        assert (await both.condition(foreign)).detail == "prometheus says"
         assert (await found.condition(foreign)).holds is None
         gone = alert.model_copy(update={"name": "Removed"})
         assert (await found.condition(gone)).holds is None
