@@ -26,6 +26,8 @@ BREACHES_MAX = 50
 """Alerts that one rule raises at a time: service names come from outside, without bound."""
 STORED_MAX = 5_000
 RULES_AT_ONCE = 4
+LOOK_BUDGETS = 3
+"""A look may take so many times what one answer may."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,22 @@ class LogDetector:
 
             async def look(watch: Watch) -> Look:
                 async with gate:
-                    return await watch.look(end)
+                    return await self._look(watch, end)
 
             looks = await asyncio.gather(*(look(watch) for watch in self._watches.values()))
             for watch, found in zip(self._watches.values(), looks, strict=True):
                 self._note(watch.rule, found)
                 self._judge(watch.rule, found)
             self._looked_to = end
+
+    async def _look(self, watch: Watch, end: datetime) -> Look:
+        """Look by one rule, which may ask several times, in bounded time altogether."""
+        limit_s = self._settings.budget_s * LOOK_BUDGETS
+        try:
+            async with asyncio.timeout(limit_s):
+                return await watch.look(end)
+        except TimeoutError:
+            return Look(problems=(f"the log systems took more than {limit_s:g} s altogether",))
 
     async def _restore(self) -> None:
         """Take over the open alerts of the store, and drop those that it has closed."""

@@ -150,22 +150,22 @@ class SpikeWatch:
     async def _read_days(self, hour: datetime) -> "_Usual":
         present = TimeWindow(start=hour, end=hour + timedelta(seconds=HOUR_S))
         counts: defaultdict[Group, list[float]] = defaultdict(list)
-        windows, problems = 0, []
+        windows = 0
         for day in range(1, self.rule.days + 1):
             span = before(present, day * DAY_S)
             anything = await self.reader.lines(self.rule, anything_in(span))
-            problems += [p for p in anything.problems if not anything.lines]
-            if not anything.lines:
+            if not anything.lines and not anything.problems:
                 continue
             read = await self.reader.counted(
                 self.rule, query_of(self.rule, span), self.rule.window_s
             )
-            problems += read.problems
+            if read.problems:  # one failure is enough: asking on would take as long for each day
+                return _Usual({}, 0, read.problems)
             windows += int(HOUR_S // self.rule.window_s)
             for group, numbers in _in_windows(self.rule, read, span).items():
                 counts[group] += numbers
         days = windows // int(HOUR_S // self.rule.window_s)
-        return _Usual(dict(counts), windows if days >= DAYS_MIN else 0, tuple(problems))
+        return _Usual(dict(counts), windows if days >= DAYS_MIN else 0)
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,7 @@ class TemplateWatch:
         self._reader = reader
         self._memory = template_memory(rule)
         self._learned: _Learned | None = None
+        self._open: tuple[Alert, ...] = ()
 
     async def look(self, end: datetime) -> Look:
         """Read the lines since the last look; the first look reads the baseline too."""
@@ -226,22 +227,17 @@ class TemplateWatch:
 
     def adopt(self, alerts: Iterable[Alert]) -> None:
         """Remember the templates of open alerts: they are not news, and not yet usual either."""
-        for alert in alerts:
+        self._open = tuple(sorted(alerts, key=lambda a: (a.starts_at, a.fingerprint)))
+        for alert in self._open:
             template_id = alert.labels.get("template_id")
             template = alert.annotations.get("template")
-            if not template_id or not template:
-                continue
-            level = alert.labels.get("log_level", "")
-            kin = LogLine(
-                at=alert.starts_at,
-                message=template,
-                level=LogLevel(level) if level in list(LogLevel) else self.rule.level,
-                service=alert.labels.get("service"),
-            )
-            self._memory.adopt(template_id, kin, template)
+            if template_id and template:
+                self._memory.adopt(template_id, _kin(alert, self.rule, template), template)
 
     async def _learn(self, end: datetime) -> "_Learned | Look":
         """Read the baseline, in parts; returns a look with the reasons if it cannot be read."""
+        self._memory = template_memory(self.rule)  # else a second try would count lines twice
+        self.adopt(self._open)
         until = end - timedelta(seconds=self.rule.window_s)
         part = timedelta(seconds=self.rule.baseline_s / LEARNING_PARTS)
         start = until - LEARNING_PARTS * part
@@ -249,11 +245,20 @@ class TemplateWatch:
             window = TimeWindow(start=start + place * part, end=start + (place + 1) * part)
             read = await self._reader.lines(self.rule, query_of(self.rule, window))
             if read.problems and not read.lines:
-                self._memory = template_memory(self.rule)  # or lines were counted twice next time
                 return Look(problems=read.problems)
             self._memory.learn(read.lines, is_known=True)
         self._learned = _Learned(start, until)
         return self._learned
+
+
+def _kin(alert: Alert, rule: LogRule, template: str) -> LogLine:
+    level = alert.labels.get("log_level", "")
+    return LogLine(
+        at=alert.starts_at,
+        message=template,
+        level=LogLevel(level) if level in list(LogLevel) else rule.level,
+        service=alert.labels.get("service"),
+    )
 
 
 async def _with_examples(

@@ -43,6 +43,8 @@ class Family:
     first_at: datetime
     is_known: bool
     """Seen while learning: not new, whenever it comes."""
+    is_adopted: bool = False
+    """An alert about it is open, by whose name it goes."""
     counts: dict[int, int] = field(default_factory=dict)
     """Lines in each slot of time."""
     examples: list[str] = field(default_factory=list)
@@ -99,12 +101,27 @@ class TemplateMemory:
             self._count(family, line)
 
     def adopt(self, family_id: str, kin: LogLine, template: str) -> None:
-        """Remember a template found earlier under its id: an alert about it is still open."""
-        if family_id in self._families:
-            return
+        """Call a template by the name of the open alert about it, whoever raised that.
+
+        Of several open alerts about one template (two processes raised it at once) the first
+        adopted one is kept; the others see no more lines, and end.
+        """
         tokens = _tokens(template)
-        if tokens:
-            self._remember(Family(family_id, _kinship(kin, tokens), tokens, kin.at, is_known=False))
+        if family_id in self._families or not template:
+            return
+        kinship = _kinship(kin, tokens)
+        found = self._most_alike(kinship, tokens)
+        if found is None:
+            found = Family(family_id, kinship, tokens, kin.at, is_known=False)
+            self._remember(found)
+        elif found.is_adopted:
+            return
+        else:
+            del self._families[found.id]
+            found.id, found.is_known = family_id, False
+            found.first_at = min(found.first_at, kin.at)
+            self._families[family_id] = found
+        found.is_adopted = True
 
     def forget_before(self, moment: datetime) -> None:
         """Drop counts of slots that no question is about any more; templates stay known."""
@@ -116,10 +133,8 @@ class TemplateMemory:
     def _family(self, line: LogLine, text: str, is_known: bool) -> Family:
         tokens = _tokens(text)
         kinship = _kinship(line, tokens)
-        found = max(
-            self._alike.get(kinship, ()), key=lambda f: _likeness(f.tokens, tokens), default=None
-        )
-        if found is not None and _likeness(found.tokens, tokens) >= ALIKE:
+        found = self._most_alike(kinship, tokens)
+        if found is not None:
             found.tokens = [
                 a if a == b else VARIABLE for a, b in zip(found.tokens, tokens, strict=True)
             ]
@@ -127,6 +142,13 @@ class TemplateMemory:
             return found
         family = Family(_id_of(kinship, text), kinship, tokens, line.at, is_known)
         return self._remember(family)
+
+    def _most_alike(self, kinship: Kinship, tokens: list[str]) -> Family | None:
+        """Return the template that a text belongs to, if there is one."""
+        alike = self._alike.get(kinship, ())
+        found = max(alike, key=lambda family: _likeness(family.tokens, tokens), default=None)
+        is_one = found is not None and _likeness(found.tokens, tokens) >= ALIKE
+        return found if is_one else None
 
     def _remember(self, family: Family) -> Family:
         if family.id in self._families:  # its words drifted so far that it is not alike any more

@@ -92,7 +92,7 @@ class SearchRunner:
         self._transport = Transport(settings, surroundings)
         self._service: Service | None = None
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="iir-splunk")
+        self._threads: ThreadPoolExecutor | None = None
 
     async def run(self, search: Search) -> Rows:
         """Return the results; cancelled, the search is cancelled at the server too.
@@ -130,11 +130,20 @@ class SearchRunner:
 
     def close(self) -> None:
         """Close the connections; searches that run are given up."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
         self._transport.close()
 
+    def _pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="iir-splunk")
+            return self._threads
+
     async def _beside(self, work: Callable[[], T], search: Search | None, budget: Budget) -> T:
-        task = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        task = asyncio.get_running_loop().run_in_executor(self._pool(), work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -23,6 +23,7 @@ from it_incident_response.ports import (
     LogBatch,
     LogCount,
     LogCounts,
+    SystemClock,
 )
 from it_incident_response.simulation import SimulatedSources, SimulatedWorld, VirtualClock
 from it_incident_response.storage import open_store
@@ -251,6 +252,23 @@ async def test_an_answer_that_does_not_come_is_given_up(tmp_path):
         found = detector([pattern()], {"es": Hanging()}, store, clock, budget_s=0.05)
         assert await found.firing_alerts() == []
         assert found.problems["Payments"] == ("es: no answer within 0.05 s",)
+
+
+async def test_a_rule_that_asks_often_ends_in_bounded_time(tmp_path):
+    clock = HandClock()
+
+    class Slow(LogStore):
+        async def lines(self, query):
+            await SystemClock().sleep(0.04)
+            return await super().lines(query)
+
+    slow = Slow()
+    async with installation(tmp_path, clock) as (store, _):
+        rules = [template(), pattern()]
+        found = detector(rules, {"es": slow}, store, clock, budget_s=0.05)
+        assert await found.firing_alerts() == []
+        assert slow.asked < 8
+        assert found.problems["NewErrors"] == ("the log systems took more than 0.15 s altogether",)
 
 
 async def test_a_partial_answer_ends_nothing(tmp_path):

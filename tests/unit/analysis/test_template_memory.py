@@ -84,6 +84,17 @@ def test_an_adopted_template_keeps_its_name_and_time():
     assert not again.is_known
 
 
+def test_a_template_goes_by_the_name_that_another_process_gave_it():
+    mine = memory()
+    mine.learn([line("user ann may not log in")] * 3, is_known=False)
+    mine.adopt("theirs", line("x", at=NOW - timedelta(minutes=2)), "user bob may not log in")
+    mine.adopt("later", line("x"), "user cyd may not log in")
+    mine.learn([line("user dan may not log in")], is_known=False)
+    (family,) = mine
+    assert family.id == "theirs"
+    assert family.within(0, 2**40) == 4
+
+
 def test_counts_outside_the_time_kept_are_dropped():
     found = memory()
     found.learn([line("old one", at=NOW - timedelta(hours=9)), line("old one")], is_known=False)

@@ -386,6 +386,13 @@ async def test_nobody_there_is_unavailable():
         await lines(url, query(), attempts=1)
 
 
+async def test_it_can_be_used_again_after_it_was_closed(url):
+    client = analyzer(url)
+    for _ in range(2):
+        assert len((await client.lines(query())).lines) == 5
+        await client.aclose()
+
+
 async def test_many_searches_at_once(splunk, url):
     async with analyzer(url) as client:
         found = await asyncio.gather(*(client.lines(query()) for _ in range(20)))
