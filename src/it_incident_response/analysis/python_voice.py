@@ -50,7 +50,7 @@ def _hypothesis(rule: DiagnosticRule, cited: Sequence[Evidence]) -> Hypothesis:
 
 def _log_records(case: Case) -> Iterator[tuple[Evidence, Record]]:
     for seen in case.logs:
-        if seen.pattern is not None:
+        if seen.pattern is not None and seen.pattern.count:  # a pattern that is gone says nothing
             for message in seen.pattern.examples or (seen.pattern.template,):
                 yield (
                     seen.evidence,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from it_incident_response.analysis.log_patterns import GROUPS_MAX, mine, template_of
-from it_incident_response.domain.evidence import LogLevel, LogLine, TimeWindow
+from it_incident_response.domain.evidence import LogLevel, LogLine, Novelty, TimeWindow
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW = TimeWindow(start=NOW - timedelta(minutes=15), end=NOW)
@@ -83,3 +83,55 @@ def test_any_text_has_a_template(text):
 )
 def test_hostile_lines_are_cut_and_grouped(text):
     assert len(template_of(text)) <= 2_000 * 4
+
+
+def test_a_gone_heartbeat_is_shown_after_a_new_error():
+    before = [line("heartbeat sent", LogLevel.INFO, at=BASELINE.start)] * 60
+    now = [line("pool exhausted")] * 3
+    patterns = mine(now, before, WINDOW, BASELINE)
+    assert [(p.template, p.novelty) for p in patterns] == [
+        ("pool exhausted", Novelty.NEW),
+        ("heartbeat sent", Novelty.GONE),
+    ]
+    assert (patterns[1].count, patterns[1].baseline_count) == (0, 15.0)
+    assert patterns[1].p_value < 0.01
+    assert patterns[1].first_at == BASELINE.start
+
+
+def test_a_new_warning_tells_more_than_an_error_as_frequent_as_ever():
+    before = [line("cache miss failed", at=BASELINE.start)] * 80
+    now = [line("cache miss failed")] * 20 + [line("disk slow", LogLevel.WARNING)] * 4
+    patterns = mine(now, before, WINDOW, BASELINE)
+    assert [(p.template, p.novelty) for p in patterns] == [
+        ("disk slow", Novelty.NEW),
+        ("cache miss failed", Novelty.USUAL),
+    ]
+
+
+def test_a_stack_trace_of_many_lines_is_one_pattern():
+    trace = [
+        "java.net.ConnectException: Connection refused",
+        "\tat java.base/sun.nio.ch.Net.connect(Net.java:579)",
+        "\tat com.acme.shop.Billing.call(Billing.java:30)",
+    ]
+    lines = [
+        line(text, at=NOW - timedelta(seconds=9 * place)) for place in range(5) for text in trace
+    ]
+    (pattern,) = mine(lines, [], WINDOW, BASELINE)
+    assert pattern.count == 5
+    assert pattern.exception == "java.net.ConnectException"
+    assert pattern.frame == "com.acme.shop.Billing.call (Billing.java:30)"
+    assert pattern.novelty is Novelty.UNKNOWN
+
+
+def test_a_level_in_the_text_counts_where_the_source_knows_none():
+    lines = [line("2026-03-01T12:00:00Z ERROR disk full", LogLevel.INFO)]
+    (pattern,) = mine(lines, [], WINDOW, BASELINE)
+    assert (pattern.level, pattern.template) == (LogLevel.ERROR, "disk full")
+
+
+def test_names_in_the_baseline_are_the_same_pattern_now():
+    users = ["anna", "bert", "carla", "dirk", "elena"]
+    before = [line(f"denied {user} the door", at=BASELINE.start) for user in users] * 8
+    (pattern,) = mine([line("denied zoe the door")] * 10, before, WINDOW, BASELINE)
+    assert (pattern.template, pattern.novelty) == ("denied <*> the door", Novelty.USUAL)

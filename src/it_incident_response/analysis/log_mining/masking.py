@@ -53,10 +53,13 @@ _JOINED = re.compile(r"<\*>(?:\.?<\*>)+")
 
 def first_line(message: str) -> str:
     """Return the first line that is not empty, without escape sequences, bounded in length."""
-    text = message[:LINE_LENGTH_MAX]
-    if "\x1b" in text:
-        text = _ANSI.sub("", text)
+    text = without_escapes(message[:LINE_LENGTH_MAX])
     return text.strip().partition("\n")[0]
+
+
+def without_escapes(text: str) -> str:
+    """Return text without the escape sequences that colour a terminal."""
+    return _ANSI.sub("", text) if "\x1b" in text else text
 
 
 def mask(line: str) -> str:
