@@ -1,7 +1,8 @@
 """One watch for each kind of log rule: reads what it needs and has it judged."""
 
+import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -204,9 +205,13 @@ class TemplateWatch:
         self._memory = template_memory(rule)
         self._learned: _Learned | None = None
         self._open: tuple[Alert, ...] = ()
+        self._learning: asyncio.Future[None] | None = None
 
     async def look(self, end: datetime) -> Look:
         """Read the lines since the last look; the first look reads the baseline too."""
+        if self._learning is not None:  # the last look ran out of time while this went on
+            await asyncio.shield(self._learning)
+        self._call_by_open_alerts()
         learned = self._learned or await self._learn(end)
         if isinstance(learned, Look):
             return learned
@@ -217,8 +222,8 @@ class TemplateWatch:
             read = await self._reader.lines(self.rule, query_of(self.rule, window))
             if read.problems and not read.lines:
                 return Look(problems=read.problems)
-            self._memory.learn(read.lines, is_known=False)
             self._learned, problems = learned._replace(read_to=end), read.problems
+            await self._remember(read.lines, is_known=False)
         self._memory.forget_before(end)
         # The window's end is not in it: a moment earlier is still in its last slot.
         last = end - timedelta(microseconds=1)
@@ -228,16 +233,24 @@ class TemplateWatch:
     def adopt(self, alerts: Iterable[Alert]) -> None:
         """Remember the templates of open alerts: they are not news, and not yet usual either."""
         self._open = tuple(sorted(alerts, key=lambda a: (a.starts_at, a.fingerprint)))
+
+    def _call_by_open_alerts(self) -> None:
         for alert in self._open:
             template_id = alert.labels.get("template_id")
             template = alert.annotations.get("template")
             if template_id and template:
                 self._memory.adopt(template_id, _kin(alert, self.rule, template), template)
 
+    async def _remember(self, lines: Sequence[LogLine], *, is_known: bool) -> None:
+        """Count lines beside the event loop: 10,000 made to be slow take over a second."""
+        work = asyncio.to_thread(self._memory.learn, lines, is_known=is_known)
+        self._learning = asyncio.ensure_future(work)
+        await asyncio.shield(self._learning)
+
     async def _learn(self, end: datetime) -> "_Learned | Look":
         """Read the baseline, in parts; returns a look with the reasons if it cannot be read."""
         self._memory = template_memory(self.rule)  # else a second try would count lines twice
-        self.adopt(self._open)
+        self._call_by_open_alerts()
         until = end - timedelta(seconds=self.rule.window_s)
         part = timedelta(seconds=self.rule.baseline_s / LEARNING_PARTS)
         start = until - LEARNING_PARTS * part
@@ -246,7 +259,7 @@ class TemplateWatch:
             read = await self._reader.lines(self.rule, query_of(self.rule, window))
             if read.problems and not read.lines:
                 return Look(problems=read.problems)
-            self._memory.learn(read.lines, is_known=True)
+            await self._remember(read.lines, is_known=True)
         self._learned = _Learned(start, until)
         return self._learned
 

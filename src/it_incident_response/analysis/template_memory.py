@@ -13,7 +13,7 @@ from it_incident_response.domain.evidence import LogLevel, LogLine
 
 FAMILIES_MAX = 5_000
 """Templates remembered; of more, those not seen for the longest time are forgotten."""
-ALIKE_MAX = 60
+ALIKE_MAX = 30
 """Templates of one service, level, length and beginning that a new one is compared with."""
 TOKENS_MAX = 40
 ALIKE = 0.6

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 
 from it_incident_response.errors import ConnectorUnavailable, StoreUnavailable
 from it_incident_response.ports import SystemClock
-from it_incident_response.workflow.taking_in import TakingIn, TakingInSettings
+from it_incident_response.workflow.taking_in import Polled, TakingIn, TakingInSettings
 
 WITHIN_S = 10
 QUICK = TakingInSettings(idle_s=0.01, poll_s=0.01, chores_s=0.01)
@@ -85,6 +85,26 @@ async def test_a_source_that_is_down_is_reported_once_until_it_is_back(eventuall
     async with running(taking_in_of(detection), object()):
         await eventually(lambda: detection.polls > 5, WITHIN_S, "many attempts")
     assert sum("reading alerts" in record.message for record in caplog.records) == 1
+
+
+async def test_a_further_source_is_read_though_the_main_one_is_down(eventually):
+    class OneDown(Detection):
+        async def poll(self, source, conditions):
+            if source == "main":
+                raise ConnectorUnavailable("prometheus", "down")
+            assert (source, conditions) == ("logs", "its conditions")
+            self.polls += 1
+            return 1
+
+    told, detection = [], OneDown()
+    taking_in = taking_in_of(detection, told)
+    more = Polled("logs", "its conditions", 0.01, "looking for trouble in logs")
+    run = taking_in.run(source="main", conditions=None, chore=no_chore, also=[more])
+    task = asyncio.create_task(run)
+    await eventually(lambda: detection.polls > 2 and len(told) > 2, WITHIN_S, "it is read")
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def test_under_pressure_it_gives_way_but_starves_nobody(eventually):
