@@ -31,6 +31,7 @@ from it_incident_response.ports.registry import (
     registered_connectors,
 )
 from it_incident_response.ports.sources import LogQuery, Matcher, MetricRequest
+from tests.unit.integrations.elasticsearch_support import field_caps_requests
 from tests.unit.integrations.support import FakeServer, StillClock
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -102,7 +103,56 @@ NODE_TARGET = (
     "%29%5C%5C%5D%3F%28%3A%5B0-9%5D%2B%29%3F%28%2F.%2A%29%3F%22%7D"
 )
 
+MAPPED: dict[str, str | int] = {
+    "/": "opensearch/root.json",
+    "/logs-*/_field_caps": "opensearch/field_caps.json",
+}
+SEARCH_FLAGS = "allow_partial_search_results=true&ignore_unavailable=true&allow_no_indices=true"
+
 EXCHANGES: dict[str, list[Exchange]] = {
+    "elasticsearch": [
+        Exchange(
+            "check",
+            lambda adapter: adapter.check(),
+            ["GET /", *field_caps_requests()],
+            MAPPED,
+            lambda health: (health.version, health.detail) == ("3.4.0", "opensearch"),
+        ),
+        Exchange(
+            "lines",
+            lambda adapter: adapter.lines(LogQuery(window=WINDOW, limit=100)),
+            ["GET /", *field_caps_requests(), f"POST /logs-*/_search?{SEARCH_FLAGS}"],
+            {**MAPPED, "/logs-*/_search": "opensearch/lines.json"},
+            lambda batch: (
+                [(line.message, line.level, line.service) for line in batch.lines]
+                == [
+                    ("GET /cart took 12 ms", LogLevel.INFO, "shop"),
+                    ("connection to db-1 refused", LogLevel.ERROR, "pay"),
+                    ("retrying", LogLevel.WARNING, "pay"),
+                ]
+                and batch.lines[1].at == NOW - timedelta(seconds=39.5)
+                and not batch.gaps
+            ),
+            {"/logs-*/_search": b'{"hits":{"hits":[]}}'},
+            lambda batch: batch.lines == batch.gaps == (),
+        ),
+        Exchange(
+            "counts",
+            lambda adapter: adapter.counts(LogQuery(window=WINDOW), bucket_s=30.0),
+            ["GET /", *field_caps_requests(), f"POST /logs-*/_search?{SEARCH_FLAGS}"],
+            {**MAPPED, "/logs-*/_search": "opensearch/counts.json"},
+            lambda counted: (
+                [(c.at, c.level, c.service, c.count) for c in counted.counts]
+                == [
+                    (WINDOW.start, LogLevel.ERROR, "pay", 1),
+                    (WINDOW.start, LogLevel.INFO, "shop", 1),
+                    (WINDOW.start + timedelta(seconds=30), LogLevel.WARNING, "pay", 1),
+                ]
+            ),
+            {"/logs-*/_field_caps": b'{"indices":[],"fields":{}}'},
+            lambda counted: counted.counts == () and "no index matches" in counted.gaps[0],
+        ),
+    ],
     "prometheus": [
         Exchange(
             "check",

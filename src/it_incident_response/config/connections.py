@@ -231,7 +231,7 @@ class Elasticsearch(HttpSystem):
     """Own field names by what they hold, tried before the preset's: `level: [sev, loglevel]`."""
     numeric_levels: Literal["auto", "syslog", "opentelemetry", "pino", "python"] = "auto"
     """What a level that is a number means."""
-    page_size: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    page_size: Annotated[int, Field(ge=1, le=10_000)] = 6000
     """Documents a request."""
     time_budget_s: Duration = Field(default=20.0, alias="time_budget", gt=0, le=600)
     """After so long a search of several pages ends with what it has."""

@@ -24,6 +24,7 @@ ARTIFACTS = {
     "opensearch": "org.opensearch.distribution.integ-test-zip:opensearch:3.4.0:zip",
 }
 PASSWORD = "a-password-of-the-tests"
+"""Of `admin`, who may do all, of `reader`, who may read `it-*`, and of `stranger`."""
 _HEAP = "-Xms384m -Xmx384m"
 _UNPRIVILEGED = "65534"
 """User and group `nobody`."""
@@ -107,7 +108,6 @@ def _node(
     if tls is not None:
         for source, name in zip(tls, ("http.crt", "http.key"), strict=True):
             shutil.copy(source, home / "config" / name)
-    run_as = _hand_over(folder)
     environment = {
         "ES_JAVA_HOME": java,
         "OPENSEARCH_JAVA_HOME": java,
@@ -116,9 +116,10 @@ def _node(
         "HOME": str(home),
     }
     if tls is not None:
-        _set_password(home, environment, run_as)
+        _add_users(home / "config")
+    run_as = _hand_over(folder)
     url = f"{scheme}://{LOOPBACK}:{port}"
-    auth = None if tls is None else ("elastic", PASSWORD)
+    auth = None if tls is None else ("admin", PASSWORD)
     verify = False  # the tests of trust are made with the connector, not with this client
     with httpx.Client(base_url=url, auth=auth, timeout=20, verify=verify) as admin:
         server = SearchServer(
@@ -166,27 +167,20 @@ def _settings(distribution: str, port: int, transport: int, is_secured: bool) ->
     return settings
 
 
-def _set_password(home: Path, environment: Mapping[str, str], run_as: str | None) -> None:
-    """Put the password of the user `elastic` into the node's own key store."""
-    tool = [str(home / "bin" / "elasticsearch-keystore")]
-    for arguments, given in ((["create"], ""), (["add", "-x", "bootstrap.password"], PASSWORD)):
-        done = subprocess.run(
-            [*_becoming(run_as), *tool, *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            cwd="/",
-            env={"PATH": "/usr/bin:/bin", **environment},
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"elasticsearch-keystore: {done.stdout}{done.stderr}")
+def _add_users(config: Path) -> None:
+    """Add users by file: what keeps users and API keys in an index is not in the published zip."""
+    import bcrypt
 
-
-def _becoming(user: str | None) -> list[str]:
-    if user is None:
-        return []
-    setpriv = require_binary("setpriv", package="util-linux")
-    return [setpriv, "--reuid", user, "--regid", user, "--clear-groups", "--"]
+    secret = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4, prefix=b"2a")).decode()
+    reading = {"indices": [{"names": ["it-*"], "privileges": ["read", "view_index_metadata"]}]}
+    nothing: dict[str, Any] = {"cluster": []}
+    (config / "users").write_text(
+        "".join(f"{user}:{secret}\n" for user in ("admin", "reader", "stranger"))
+    )
+    (config / "users_roles").write_text("superuser:admin\nreads:reader\nnothing:stranger\n")
+    (config / "roles.yml").write_bytes(
+        b"reads: " + orjson.dumps(reading) + b"\nnothing: " + orjson.dumps(nothing) + b"\n"
+    )
 
 
 def _hand_over(folder: Path) -> str | None:
