@@ -69,7 +69,7 @@ class OldChanges(NamedTuple):
     """Changes to be removed: all that were received before a moment."""
 
     before: datetime
-    count: int
+    rows: int
     size_bytes: int
 
 

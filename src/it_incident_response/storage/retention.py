@@ -55,7 +55,7 @@ class _Selection:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.incidents or self.superseded or self.rejected or self.changes.count)
+        return not (self.incidents or self.superseded or self.rejected or self.changes.rows)
 
     @property
     def alerts(self) -> int:
@@ -80,7 +80,7 @@ class _Selection:
             "evidence": self.evidence,
             "superseded_diagnoses": sum(len(part.diagnoses) for part in self.superseded),
             "rejected_bodies": self.rejected,
-            "changes": self.changes.count,
+            "changes": self.changes.rows,
         }
         return AuditEvent(
             at=now,
@@ -130,7 +130,7 @@ class RetentionPart(StorePart):
             alerts=sum(part.alerts for part in done),
             evidence=sum(part.evidence for part in done),
             inbox_rejected=sum(part.rejected for part in done),
-            changes=sum(part.changes.count for part in done),
+            changes=sum(part.changes.rows for part in done),
             bytes_before=before,
             bytes_after=size,
         )
