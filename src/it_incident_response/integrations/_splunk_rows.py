@@ -79,9 +79,14 @@ class Rows:
         for message in content.get("messages") or ():
             if not isinstance(message, Mapping):
                 raise _strange("a message is not an object")
-            pair = (str(message.get("type", "")).upper(), str(message.get("text", ""))[:500])
+            pair = (str(message.get("type", "")).upper(), one_line(str(message.get("text", ""))))
             if len(self.messages) < MESSAGES_MAX and pair not in self.messages:
                 self.messages.append(pair)
+
+
+def one_line(text: str) -> str:
+    """Return a text of Splunk's fit for people: no control characters, bounded."""
+    return "".join(char if char.isprintable() else " " for char in text[:500]).strip()
 
 
 def _decoded(frame: bytes) -> Mapping[str, Any]:

@@ -24,9 +24,17 @@ from it_incident_response.errors import (
     ConnectorUnavailable,
 )
 from it_incident_response.integrations._replies import HttpReply
+from it_incident_response.integrations._splunk_answers import (
+    exported,
+    flag,
+    job_messages,
+    said,
+    streamed,
+    whole,
+)
 from it_incident_response.integrations._splunk_rows import Row, Rows
 from it_incident_response.integrations._splunk_settings import NAME, SplunkSettings
-from it_incident_response.integrations._splunk_transport import Budget, Stream, Transport
+from it_incident_response.integrations._splunk_transport import Budget, Transport
 from it_incident_response.ports.registry import Surroundings
 
 if TYPE_CHECKING:
@@ -90,6 +98,7 @@ class SearchRunner:
         self._settings = settings
         self._clock = surroundings.clock
         self._transport = Transport(settings, surroundings)
+        self._scrub = self._transport.replies.scrub
         self._service: Service | None = None
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
@@ -180,7 +189,7 @@ class SearchRunner:
                 service = self._opened()
                 arguments = self._arguments(search, budget)
                 stream = service.jobs.export(search.text, preview="false", **arguments)
-                yield from _exported(stream, search.rows_max)
+                yield from exported(stream, search.rows_max, self._scrub)
             is_done = True
         finally:
             if not is_done:
@@ -199,9 +208,12 @@ class SearchRunner:
         service, arguments = self._opened(), self._arguments(search, budget)
         if search.chosen_mode is Mode.EXPORT:
             stream = service.jobs.export(search.text, preview="false", **arguments)
-            return _streamed(stream, search.rows_max)
+            return streamed(stream, search.rows_max, self._scrub)
         if search.chosen_mode is Mode.ONESHOT:
-            return _oneshot(service, search, arguments)
+            body = service.jobs.oneshot(search.text, count=search.rows_max, **arguments)
+            found = whole(body.read(), self._scrub)
+            found.is_cut = not search.rows_max and len(found.rows) >= JOB_ROWS_MAX
+            return found
         job = service.jobs.create(search.text, timeout=KEPT_S, exec_mode="normal", **arguments)
         if not isinstance(job.sid, str) or not job.sid:
             raise ConnectorReplyInvalid(NAME, "the answer to a new search names no search id")
@@ -224,11 +236,11 @@ class SearchRunner:
             budget.check()
             budget.pause(wait_s)
             wait_s = min(POLL_MAX_S, wait_s * 1.5)
-        found = Rows(messages=_job_messages(job))
-        if _flag(job, "isFailed"):
-            said = "; ".join(found.troubles) or "without a reason"
-            raise ConnectorRejected(NAME, self._transport.replies.scrub(f"search failed: {said}"))
-        if _flag(job, "isFinalized"):
+        found = Rows(messages=job_messages(job))
+        if flag(job, "isFailed"):
+            reasons = "; ".join(found.troubles) or "without a reason"
+            raise ConnectorRejected(NAME, self._scrub(f"search failed: {reasons}"))
+        if flag(job, "isFinalized"):
             found.messages.append(("WARN", "the search was finalized before its end"))
             found.is_cut = True
         limit = search.rows_max or JOB_ROWS_MAX
@@ -280,7 +292,7 @@ class SearchRunner:
             self._refuse(error)
         except (ParseError, ValueError, LookupError, AttributeError, TypeError) as error:
             # The SDK takes answers apart without looking: whatever that raises, the answer is why.
-            what = self._transport.replies.scrub(f"{type(error).__name__}: {error}")
+            what = self._scrub(f"{type(error).__name__}: {error}")
             raise ConnectorReplyInvalid(
                 NAME,
                 f"an answer is not as documented ({what})",
@@ -289,8 +301,8 @@ class SearchRunner:
 
     def _refuse(self, error: "HTTPError") -> None:
         """Raise the `ConnectorError` that an HTTP status from 400 means."""
-        said = _said(error)
-        body = orjson.dumps({"message": said}) if said else error.body
+        words = said(error)
+        body = orjson.dumps({"message": words}) if words else error.body
         headers = {name.lower(): value for name, value in error.headers}
         reply = HttpReply(self._transport.asked, error.status, headers, body)
         try:
@@ -312,87 +324,6 @@ def _require_sdk() -> None:
             "splunk: the package splunk-sdk is not installed",
             hint="pip install 'it-incident-response[splunk]'",
         ) from error
-
-
-def _oneshot(service: "Service", search: Search, arguments: Mapping[str, Any]) -> Rows:
-    found = Rows()
-    body = service.jobs.oneshot(search.text, count=search.rows_max, **arguments)
-    found.take(body.read())
-    _refuse_failed(found)
-    if not search.rows_max and len(found.rows) >= JOB_ROWS_MAX:
-        found.is_cut = True
-    return found
-
-
-def _streamed(stream: Stream, rows_max: int) -> Rows:
-    found = Rows()
-    try:
-        for line in stream.lines():
-            found.take(line)
-            _refuse_failed(found)
-            if rows_max and len(found.rows) >= rows_max:
-                found.is_cut = True
-                break
-    finally:
-        stream.close()
-    return found
-
-
-def _exported(stream: Stream, rows_max: int) -> Iterator[Row]:
-    """Yield rows as they come; nothing is kept but the one that is read."""
-    count = 0
-    try:
-        for line in stream.lines():
-            found = Rows()
-            found.take(line)
-            _refuse_failed(found)
-            for row in found.rows:
-                yield row
-                count += 1
-                if count == rows_max:
-                    return
-    finally:
-        stream.close()
-
-
-def _refuse_failed(found: Rows) -> None:
-    if found.fatal:
-        raise ConnectorRejected(NAME, f"search failed: {found.fatal}")
-
-
-def _said(error: "HTTPError") -> str:
-    """Return Splunk's own words: JSON or XML, whichever the request asked for."""
-    from xml.etree.ElementTree import XML
-
-    try:
-        content = orjson.loads(error.body)
-    except orjson.JSONDecodeError:
-        try:
-            texts = [node.text for node in XML(error.body).iter("msg")]
-        except ParseError:
-            return ""
-        return "; ".join(text for text in texts if text)
-    messages = content.get("messages") if isinstance(content, dict) else None
-    if not isinstance(messages, list):
-        return ""
-    return "; ".join(str(m.get("text")) for m in messages if isinstance(m, dict) and m.get("text"))
-
-
-def _job_messages(job: "Job") -> list[tuple[str, str]]:
-    """Return what Splunk notes at the job: by kind, one text or several."""
-    given = job.content.get("messages")
-    if not isinstance(given, Mapping):
-        return []
-    return [
-        (str(kind).upper(), str(text)[:500])
-        for kind, texts in given.items()
-        for text in (texts if isinstance(texts, list) else [texts])
-        if text
-    ]
-
-
-def _flag(job: "Job", name: str) -> bool:
-    return str(job.content.get(name, "0")).lower() in ("1", "true")
 
 
 def _pause_s(error: ConnectorUnavailable, attempt: int) -> float | None:

@@ -39,7 +39,6 @@ class _Call:
 _CALLS = {
     "elasticsearch": _Call("/", ("version", "number")),
     "grafana": _Call("/api/health", ("version",), "/api/org"),
-    "splunk": _Call("/services/server/info?output_mode=json", ("entry", 0, "content", "version")),
     "jira": _Call("/rest/api/2/serverInfo", ("version",), "/rest/api/2/myself"),
 }
 """Systems that no connector reads yet; the others are checked by their connector."""

@@ -13,14 +13,12 @@ from it_incident_response.ports.registry import Surroundings
 ANSWERS = {
     "elasticsearch": {"/": {"version": {"number": "9.3.0"}}},
     "grafana": {"/api/health": {"version": "12.1.0"}, "/api/org": {"id": 1}},
-    "splunk": {"/services/server/info": {"entry": [{"content": {"version": "10.0"}}]}},
     "jira": {"/rest/api/2/serverInfo": {"version": "10.3"}, "/rest/api/2/myself": {"name": "x"}},
     "prometheus": {"/api/v1/status/buildinfo": {"status": "success", "data": {"version": "3.1"}}},
 }
 VERSIONS = {
     "elasticsearch": "9.3.0",
     "grafana": "12.1.0",
-    "splunk": "10.0",
     "jira": "10.3",
     "prometheus": "3.1",
 }
@@ -62,7 +60,7 @@ async def test_without_credentials_only_the_public_call_is_made():
 
 async def test_a_strange_answer_gives_no_version():
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=[]))
-    health = await check_http("splunk", {"url": "http://x"}, Surroundings(transport=transport))
+    health = await check_http("jira", {"url": "http://x"}, Surroundings(transport=transport))
     assert health.version is None
 
 
