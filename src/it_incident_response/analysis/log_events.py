@@ -13,6 +13,7 @@ from it_incident_response.analysis.log_traces import (
     is_start,
     read_trace,
 )
+from it_incident_response.analysis.log_wrappers import unwrapped
 from it_incident_response.domain.evidence import LogLevel, LogLine
 
 EVENT_LENGTH_MAX = 64 * 1024
@@ -74,9 +75,11 @@ class Event(NamedTuple):
 def read_event(message: str, libraries: Libraries | None = None) -> Event:
     """Read one message, which may have several lines; it is looked at up to a bound."""
     whole = without_escapes(message[:EVENT_LENGTH_MAX])
-    lines = whole.strip("\r\n").splitlines()[:EVENT_LINES_MAX] or [""]
+    wrapped = unwrapped(whole)
+    lines = wrapped.text.strip("\r\n").splitlines()[:EVENT_LINES_MAX] or [""]
     at, rest = _time(lines[0].strip())
     level, text = _level(rest)
+    at, level = at or _time(wrapped.time)[0], level or _LEVELS.get(wrapped.level.lower())
     trace = read_trace([rest, *lines[1:]], libraries) if len(lines) > 1 else None
     if trace is None:
         return Event(text or rest, level, at, None, None)
@@ -161,8 +164,9 @@ def _as_one(event: list[LogLine]) -> LogLine:
 
 def read_level(message: str) -> LogLevel | None:
     """Return the level that a line's header names; None if it names none."""
-    _, rest = _time(without_escapes(message[:EVENT_LENGTH_MAX]).strip())
-    return _level(rest)[0]
+    wrapped = unwrapped(without_escapes(message[:EVENT_LENGTH_MAX]))
+    _, rest = _time(wrapped.text.strip())
+    return _level(rest)[0] or _LEVELS.get(wrapped.level.lower())
 
 
 def _level(text: str) -> tuple[LogLevel | None, str]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,7 +142,14 @@ def test_which_frames_are_ours_can_be_told():
         ("E0301 12:00:00.000001    17 main.go:3] lost lease", LogLevel.ERROR, "lost lease"),
         ("[01/Mar/2026:12:00:00 +0000] info: up", LogLevel.INFO, "up"),
         ("level=warning msg=late", LogLevel.WARNING, "level=warning msg=late"),
-        ('{"level":"error","msg":"x"}', LogLevel.ERROR, '{"level":"error","msg":"x"}'),
+        ('{"level":"error","msg":"no route"}', LogLevel.ERROR, "no route"),
+        ('{"log":"12:00:01 WARN late\\n","stream":"stdout"}', LogLevel.WARNING, "late"),
+        (
+            '{"log":"{\\"severity\\":\\"CRITICAL\\",\\"message\\":\\"dead\\"}"}',
+            LogLevel.FATAL,
+            "dead",
+        ),
+        ('{"level":"error" broken', LogLevel.ERROR, '{"level":"error" broken'),
         ("the error was handled", None, "the error was handled"),
         ("errors: 0", None, "errors: 0"),
         ("information desk", None, "information desk"),
@@ -188,3 +196,8 @@ def test_bytes_that_are_not_utf8_and_huge_lines_are_bounded():
 def test_any_text_can_be_read(text):
     event = read_event(text)
     assert "\n" not in event.text
+
+
+def test_a_trace_in_a_field_of_json_is_read():
+    event = read_event(orjson.dumps({"message": "payment failed", "stack_trace": JAVA}).decode())
+    assert (event.text, event.exception) == ("payment failed", "java.net.SocketException")

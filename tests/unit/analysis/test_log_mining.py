@@ -36,6 +36,8 @@ def templates(lines, **settings):
         ("org.acme.app.v2.Job started", "org.acme.app.v2.Job started"),
         ('user "alice bee" denied', 'user "<*>" denied'),
         ('1.2.3.4 "GET /a/b?c=1 HTTP/1.1" 200', '<*> "GET <*>" <*>'),
+        ('{"msg":"no route","to":"10.0.0.1"}', '{"msg":"no route","to":"<*>"}'),
+        ('level=warn msg="no route" to="a b"', 'level=warn msg="no route" to="<*>"'),
         ("flags=0x1f, lock=<memory:10, cores:-2>", "flags=<*>, lock=<memory:<*>, cores:<*>"),
         ("link 00:1b:44:11:3a:b7 up", "link <*> up"),
         ("see https://acme.example/x/1 please", "see https://<*> please"),

@@ -22,7 +22,10 @@ _CALENDAR = re.compile(
 """A date as C's `asctime` writes it."""
 _CALENDAR_MASK = "<*>:<*>:<*>"
 _REQUEST = re.compile(r"\b(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \S+ HTTP/\d(?:\.\d)?")
-_QUOTED = re.compile(r'"(?!(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) )[^"]{1,200}"')
+_QUOTED = re.compile(r'"([^"]{1,200})"')
+_VERBS = ("GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE ", "OPTIONS ")
+_SAYS = re.compile(r"(?i)(?:msg|message|err|error|reason|cause|exception|event|log)=$")
+"""Fields whose quoted value is the message itself."""
 _URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.]{1,11})://([^\s,;|\"'\[\](){}<>]+)")
 _WINDOWS_PATH = re.compile(r"(?<![\w\\])[A-Za-z]:\\[^\s,;|\"'\[\](){}]*")
 _PIECE = re.compile(r"[^\s,!;:=|\"'\[\](){}]+")
@@ -68,7 +71,7 @@ def mask(line: str) -> str:
     text = _CALENDAR.sub(_CALENDAR_MASK, text)
     if '"' in text:
         text = _REQUEST.sub(rf"\1 {VARIABLE}", text)
-        text = _QUOTED.sub(f'"{VARIABLE}"', text)
+        text = _QUOTED.sub(_masked_quote, text)
     if "://" in text:
         text = _URL.sub(_masked_url, text)
     if ":\\" in text:
@@ -81,6 +84,16 @@ def mask(line: str) -> str:
 def tidy(template: str) -> str:
     """Join variables with nothing or only a dot between them."""
     return _JOINED.sub(VARIABLE, template)
+
+
+def _masked_quote(found: re.Match[str]) -> str:
+    """Mask a quoted value; not a name or value of JSON, a request line, or a message."""
+    text, start, end = found.string, found.start(), found.end()
+    before = text[max(0, start - 2) : start].rstrip()
+    is_json = before[-1:] in ("{", ":", ",", "[", "\\") or text[end : end + 1] == ":"
+    if is_json or found[1].startswith(_VERBS) or _SAYS.search(text[max(0, start - 20) : start]):
+        return found[0]
+    return f'"{VARIABLE}"'
 
 
 def _masked_url(found: re.Match[str]) -> str:

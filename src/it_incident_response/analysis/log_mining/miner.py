@@ -1,14 +1,16 @@
 """Mines templates from a stream of log lines, batch by batch."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from it_incident_response.analysis.log_mining.clusters import TEMPLATES_MAX, Clusters, Template
-from it_incident_response.analysis.log_mining.columns import column_of, grouped
 from it_incident_response.analysis.log_mining.masking import first_line, mask
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LOOKS_MAX = 8
 """Batches in which the first and last line of a text are looked at for what varies."""
@@ -42,12 +44,14 @@ class TemplateMiner:
         """Templates that had to make room."""
         return self._clusters.forgotten
 
-    def add(self, lines: Sequence[str] | pl.Series) -> npt.NDArray[np.int64]:
+    def add(self, lines: "Sequence[str] | pl.Series") -> npt.NDArray[np.int64]:
         """Return the template id of each line.
 
         Batches of 10,000 to 100,000 lines are quickest. Of a line only the first
         `masking.LINE_LENGTH_MAX` characters up to a line end are looked at.
         """
+        from it_incident_response.analysis.log_mining.columns import column_of, grouped
+
         if len(lines) == 0:
             return np.zeros(0, dtype=np.int64)
         found = grouped(column_of(lines))
