@@ -1,5 +1,6 @@
 """Which service or host the others suffer from: symptoms, pulled down along the calls."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +13,8 @@ NEXT_SYMPTOM = 0.25
 """Each further symptom of a channel counts so much of the one before it: they move together."""
 EXPLAINED_MAX = 0.9
 """Most of what is felt that a sick callee can account for."""
+TOLD_AT_LEAST = 0.3
+"""Share that a callee has to account for to be named as the reason."""
 CROSSED = 0.4
 """A slow callee explains its callers' errors less well than a failing one, and so on."""
 STEP_LOSS = 0.9
@@ -23,6 +26,7 @@ FADE_S = 900.0
 """Time over which a later onset loses its weight (to 1/e)."""
 LATE = 0.7
 """Least weight left to the one whose trouble began last."""
+UNKNOWN_ONSET = 0.95
 UNCOVERED = 0.3
 """Weight of a suspect that accounts for none of the others' trouble."""
 
@@ -91,7 +95,7 @@ def blame(symptoms: Sequence[Symptom], topology: Topology) -> list[Blame]:
     for entity, patient in patients.items():
         reasons = {c: _explained(patient, c, reach[entity], patients) for c in patient.felt}
         left = [felt * (1 - reasons[c][1]) for c, felt in patient.felt.items()]
-        reason = max(reasons.values(), key=lambda r: r[1], default=(None, 0.0))[0]
+        reason, share = max(reasons.values(), key=lambda r: r[1], default=(None, 0.0))
         covers = tuple(other for other in patients if entity in reach[other])
         covered = sum(
             patients[other].weight * patient.accounts_for(patients[other])
@@ -103,7 +107,15 @@ def blame(symptoms: Sequence[Symptom], topology: Topology) -> list[Blame]:
         score *= _earliness(patient.onset, first)
         is_first = patient.onset is not None and _lag_s(patient.onset, first) <= TOLERANCE_S
         found.append(
-            Blame(entity, score, patient.onset, patient.symptoms, reason, covers, is_first)
+            Blame(
+                entity,
+                score,
+                patient.onset,
+                patient.symptoms,
+                reason if share >= TOLD_AT_LEAST else None,
+                covers,
+                is_first,
+            )
         )
     return sorted(found, key=lambda b: (-b.score, b.entity))
 
@@ -176,11 +188,11 @@ def _explained(
 
 
 def _earliness(onset: datetime | None, first: datetime | None) -> float:
-    """Return 1 for an onset no later than `first`, falling to `LATE`; 0.9 for an unknown one."""
+    """Return 1 for an onset no later than `first`, falling to `LATE`; near 1 for an unknown one."""
     if onset is None or first is None:
-        return 0.9
+        return UNKNOWN_ONSET
     late = max(0.0, _lag_s(onset, first) - TOLERANCE_S) / FADE_S
-    return LATE + (1 - LATE) * float(2.718281828459045**-late)
+    return LATE + (1 - LATE) * math.exp(-late)
 
 
 def _lag_s(onset: datetime, first: datetime | None) -> float:

@@ -59,4 +59,4 @@ def _scaled(
             if not np.isfinite(spread) or spread <= 1e-12 * max(1.0, float(np.abs(values).max())):
                 return None
             values = np.clip((values - values.mean()) / spread, -LIMIT_Z, LIMIT_Z)
-    return (values - values.mean()) / values.std()
+    return np.asarray((values - values.mean()) / values.std(), dtype=np.float64)

@@ -112,7 +112,7 @@ def find_in_matrix(
         part = slice(at, at + size)
         own_times = times if times.ndim == 1 else times[part]
         rows = pack(own_times, values[part], until=question.now + 1)
-        parts.append(analyse(rows, question, Units(*(column[part] for column in known))))
+        parts.append(analyse(rows, question, known.of(np.arange(len(values))[part])))
     return Columns(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -131,8 +131,8 @@ def _batches(series: Sequence[SignalSeries]) -> Iterator[tuple[list[int], Floats
     alone.sort(key=lambda place: len(series[place].times))
     longest = len(series[alone[-1]].times) if alone else 0
     for part in _parts(alone, longest):
-        times = padded([series[place].times for place in part])
-        yield part, times if len(part) > 1 else times[0]
+        own = padded([series[place].times for place in part])
+        yield part, own if len(part) > 1 else own[0]
 
 
 def _parts(places: list[int], length: int) -> Iterator[list[int]]:

@@ -63,9 +63,9 @@ def _with_changes(
             best.setdefault(change.place, change)
     scored = []
     for item in blamed:
-        change = best.get(item.entity)
-        bonus = CHANGED * change.score if change else 0.0
-        scored.append((item, either(item.score, bonus), change))
+        own = best.get(item.entity)
+        bonus = CHANGED * own.score if own else 0.0
+        scored.append((item, either(item.score, bonus), own))
     return sorted(scored, key=lambda entry: (-entry[1], entry[0].entity))
 
 
@@ -101,21 +101,19 @@ def _reasons(item: Blame, change: SuspectChange | None) -> Iterator[str]:
 
 def _metrics(services: Sequence[tuple[Blame, float, SuspectChange | None]]) -> Iterator[Suspect]:
     found = [
-        (score * symptom.strength, symptom)
+        (score * symptom.strength, symptom, symptom.evidence.finding)
         for item, score, _ in services
         for symptom in item.symptoms
         if isinstance(symptom.evidence.finding, MetricFinding)
     ]
-    for score, symptom in sorted(found, key=lambda entry: (-entry[0], entry[1].evidence.id)):
-        yield _metric(score, symptom)
+    for score, symptom, finding in sorted(found, key=lambda e: (-e[0], e[1].evidence.id)):
+        yield _metric(score, symptom, finding)
 
 
-def _metric(score: float, symptom: Symptom) -> Suspect:
-    finding = symptom.evidence.finding
-    assert isinstance(finding, MetricFinding)  # noqa: S101 - chosen by its type above
+def _metric(score: float, symptom: Symptom, finding: MetricFinding) -> Suspect:
     return Suspect(
         kind=SuspectKind.METRIC,
-        name=f"{finding.signal} of {finding.entity}",
+        name=f"{finding.title or finding.signal} of {finding.entity}",
         entity=symptom.entity,
         score=round(score, 4),
         onset=finding.onset,
@@ -148,7 +146,7 @@ def _words(item: SuspectChange) -> str:
     else:
         parts.append(f"of {item.place.name}, which is in trouble")
     if item.rivals:
-        parts.append(f"{item.rivals} other changes there in the time looked at")
+        parts.append(f"{item.rivals} more of the same place in the time looked at")
     return f"{', '.join(parts)}: {item.change.summary[:WORDS_MAX]}"
 
 

@@ -47,7 +47,7 @@ class Rhythm(NamedTuple):
 class _Raster(NamedTuple):
     start: Floats
     step: Floats
-    index: Ints
+    place: Ints
     """Place on the raster of every sample of every row, (n, t) or (1, t)."""
 
 
@@ -74,12 +74,13 @@ def without_rhythm(rows: Rows, baseline: Ints) -> Rhythm:
     rest, usual = rest.copy(), np.zeros(rest.shape)
     for period in np.unique(periods[periods > 0]):
         chosen = np.flatnonzero(periods == period)
-        index = raster.index if len(raster.index) == 1 else raster.index[chosen]
+        index = raster.place if len(raster.place) == 1 else raster.place[chosen]
         index = np.broadcast_to(index, (chosen.size, rest.shape[1]))
         expected = _usual(grid[chosen], int(period), index, baseline[chosen])
         usual[chosen] = expected
         rest[chosen] -= expected
-    return Rhythm(rest, periods * np.broadcast_to(raster.step, periods.shape), usual)
+    steps = np.broadcast_to(raster.step, periods.shape)
+    return Rhythm(rest, np.asarray(periods * steps, dtype=np.float64), usual)
 
 
 def _raster(rows: Rows) -> _Raster | None:
@@ -99,24 +100,24 @@ def _raster(rows: Rows) -> _Raster | None:
 
 
 def _length(raster: _Raster, baseline: Ints) -> int:
-    width = raster.index.shape[1]
+    width = raster.place.shape[1]
     last = np.clip(baseline, 1, width) - 1
-    if len(raster.index) == 1:
-        ends = raster.index[0, last]
+    if len(raster.place) == 1:
+        ends = raster.place[0, last]
     else:
-        ends = np.take_along_axis(raster.index, last[:, None], axis=1)[:, 0]
+        ends = np.take_along_axis(raster.place, last[:, None], axis=1)[:, 0]
     ends = np.where(np.broadcast_to(raster.step, ends.shape) > 0, ends + 1, 0)
     return int(min(ends.max(initial=0), 2 * width))
 
 
 def _grid(rows: Rows, raster: _Raster, baseline: Ints, length: int) -> Floats:
     """Return the baseline of every row on its raster, NaN in the holes."""
-    if rows.are_even and (raster.index[0] == np.arange(raster.index.shape[1])).all():
+    if rows.are_even and (raster.place[0] == np.arange(raster.place.shape[1])).all():
         inside = np.arange(length) < baseline[:, None]
         part = rows.values[:, :length]
         return part if inside.all() else np.where(inside, part, np.nan)
     grid = np.full((len(rows.values), length), np.nan)
-    index = np.broadcast_to(raster.index, rows.values.shape)
+    index = np.broadcast_to(raster.place, rows.values.shape)
     step = np.broadcast_to(raster.step, rows.counts.shape)
     inside = np.arange(index.shape[1]) < np.minimum(baseline, rows.counts)[:, None]
     inside &= (index < length) & (step > 0)[:, None]
@@ -215,7 +216,7 @@ def _means(grid: Floats) -> Floats:
 
 def _power(values: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
     spectrum = np.fft.rfft(values, size, axis=1)
-    return spectrum.real**2 + spectrum.imag**2
+    return np.asarray(spectrum.real**2 + spectrum.imag**2, dtype=np.float32)
 
 
 def _fast_size(least: int) -> int:

@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     @property
     def are_even(self) -> bool:
         """Whether all rows share their times and have no holes: slices then need no copying."""
-        return self.times.shape[0] == 1
+        return bool(self.times.shape[0] == 1)
 
     def before(self, moment: float | Floats) -> Ints:
         """Return how many samples of each row are earlier than `moment`."""
@@ -43,7 +43,8 @@ class Rows(NamedTuple):
         """Return the samples from index `low` to before `high` of each row."""
         counts = np.maximum(high - low, 0)
         width = int(counts.max(initial=0))
-        if self.are_even and (not low.size or (low == low[0]).all() and (high == high[0]).all()):
+        are_alike = not low.size or bool((low == low[0]).all() and (high == high[0]).all())
+        if self.are_even and are_alike:
             start = int(low[0]) if low.size else 0
             columns = slice(start, start + width)
             return Rows(self.times[:, columns], self.values[:, columns], counts)

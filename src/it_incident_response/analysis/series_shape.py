@@ -75,7 +75,9 @@ class Units(NamedTuple):
 
     def of(self, chosen: Ints) -> "Units":
         """Return the entries of some rows."""
-        return Units(*(column[chosen] for column in self))
+        return Units(
+            self.floor[chosen], self.is_ratio[chosen], self.is_bool[chosen], self.may_count[chosen]
+        )
 
 
 class Columns(NamedTuple):
@@ -212,7 +214,7 @@ def _furthest(inside: Rows, centre: Floats) -> Ints:
     away = np.where(np.isnan(centre)[:, None], inside.values, np.abs(away))
     if not away.shape[1]:
         return np.zeros(len(away), dtype=np.int64)
-    return np.argmax(np.where(np.isnan(away), -np.inf, away), axis=1)
+    return np.asarray(np.argmax(np.where(np.isnan(away), -np.inf, away), axis=1), dtype=np.int64)
 
 
 def _at(values: Floats, place: Ints) -> Floats:
@@ -304,7 +306,7 @@ def _are_stuck(case: _Case, chosen: Ints) -> Ints:
     still = np.count_nonzero(np.diff(baseline.values, axis=1) == 0, axis=1)
     share = (still + 1) / (counts + 1)
     is_stuck = run * np.log(share) <= math.log(STUCK_CHANCE)
-    return chosen[is_stuck & (counts >= STUCK_BASELINE_MIN)]
+    return np.asarray(chosen[is_stuck & (counts >= STUCK_BASELINE_MIN)], dtype=np.int64)
 
 
 def _last_run(rows: Rows) -> Ints:
@@ -313,7 +315,7 @@ def _last_run(rows: Rows) -> Ints:
     differs = (rows.values != last[:, None]) & ~np.isnan(rows.values)
     width = rows.values.shape[1]
     latest = np.where(differs.any(axis=1), width - 1 - np.argmax(differs[:, ::-1], axis=1), -1)
-    return rows.counts - 1 - latest
+    return np.asarray(rows.counts - 1 - latest, dtype=np.int64)
 
 
 def _slopes_per_hour(inside: Rows) -> Floats:

@@ -50,6 +50,8 @@ FAILED_UNIT_STRENGTH = 0.9
 UNSEEN_ONSET = 0.5
 """Weight of a change that was there when the incident's window began."""
 RASTER_SAMPLES = 20
+SMALL_DELAY = 0.1
+"""Least weight left to a delay, however small beside the largest."""
 SHALLOW = 0.5
 """Weight of spans whose own children fail or are slow."""
 UNCOMPARED = 0.4
@@ -80,8 +82,8 @@ OWN_SIGNALS: Mapping[Signal, float] = {
 }
 """Weight of signals whose trouble lies where it is measured, by how rarely it is a consequence."""
 FELT_SIGNALS: Mapping[Signal, float] = {
-    Signal.ERROR_RATIO: 1.0,
-    Signal.LATENCY_P95: 0.9,
+    Signal.ERROR_RATIO: 0.85,
+    Signal.LATENCY_P95: 0.75,
     Signal.CONNECTION_POOL_USE: 0.7,
     Signal.REJECTIONS: 0.8,
     Signal.REPLICATION_LAG: 0.6,
@@ -102,7 +104,7 @@ _FALLING_IS_BAD = frozenset({Signal.UP, Signal.CERTIFICATE_LIFETIME})
 _EITHER_IS_BAD = frozenset({Signal.REQUEST_RATE, Signal.CLOCK_OFFSET, Signal.OTHER})
 _LEVEL_WEIGHTS: Mapping[LogLevel, float] = {
     LogLevel.FATAL: 1.0,
-    LogLevel.ERROR: 0.8,
+    LogLevel.ERROR: 0.85,
     LogLevel.WARNING: 0.4,
     LogLevel.INFO: 0.15,
     LogLevel.DEBUG: 0.1,
@@ -128,12 +130,15 @@ class Symptom(NamedTuple):
     channel: Channel
     onset: datetime | None
     evidence: Evidence
+    delay_s: float = 0.0
+    """By how much longer a span's own work takes than before; 0 for everything else."""
 
 
 def symptoms_of(evidence: Sequence[Evidence]) -> list[Symptom]:
     """Return what is wrong, by the evidence; what is as usual is left out.
 
-    Metrics that do not move with those of what alerts count less.
+    Metrics that do not move with those of what alerts count less, and so do spans whose delay is
+    small beside the largest one: time adds up along the calls, the origin's share of it is large.
     """
     found = [
         symptom
@@ -142,8 +147,17 @@ def symptoms_of(evidence: Sequence[Evidence]) -> list[Symptom]:
         for symptom in read(item, item.finding)
         if symptom.strength > 0
     ]
+    longest = max((symptom.delay_s for symptom in found), default=0.0)
+    found = [_beside(symptom, longest) for symptom in found]
     noticed = _noticed(found)
     return [_weighed(symptom, noticed) for symptom in found] if noticed else found
+
+
+def _beside(symptom: Symptom, longest: float) -> Symptom:
+    if not symptom.delay_s:
+        return symptom
+    share = max(SMALL_DELAY, math.sqrt(symptom.delay_s / longest))
+    return symptom._replace(strength=symptom.strength * share)
 
 
 def _noticed(symptoms: Sequence[Symptom]) -> list[MetricFinding]:
@@ -256,7 +270,11 @@ def _span(item: Evidence, finding: SpanFinding) -> Iterator[Symptom]:
     worse = max(failing, slower)
     strength = worse if finding.is_deepest else SHALLOW * worse
     entity = Entity(EntityKind.SERVICE, finding.service)
-    yield Symptom(entity, strength, Channel.OWN if finding.is_deepest else channel, None, item)
+    delay_s = 0.0
+    if slower > failing:
+        delay_s = (finding.p95_s or 0.0) - (finding.baseline_p95_s or 0.0)
+    channel = Channel.OWN if finding.is_deepest else channel
+    yield Symptom(entity, strength, channel, None, item, delay_s)
 
 
 def _failing(finding: SpanFinding) -> float:
@@ -267,10 +285,10 @@ def _failing(finding: SpanFinding) -> float:
 
 
 def _slower(finding: SpanFinding) -> float:
-    """Return 0 to 1 for own time 1 to 10 times as long as before, by its logarithm."""
+    """Return 0 to 1 for own time 1 to 100 times as long as before, by its logarithm."""
     if not finding.p95_s or not finding.baseline_p95_s:
         return 0.0
-    return max(0.0, min(1.0, math.log10(finding.p95_s / finding.baseline_p95_s)))
+    return max(0.0, min(1.0, math.log10(finding.p95_s / finding.baseline_p95_s) / 2))
 
 
 def _alert(item: Evidence, fact: AlertFact) -> Iterator[Symptom]:

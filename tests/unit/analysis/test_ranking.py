@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from it_incident_response.analysis.ranking import rank
 from it_incident_response.domain.entity import Entity, EntityKind
@@ -212,6 +214,99 @@ def test_an_alert_that_ended_is_no_symptom():
 def test_senseless_effects_end_in_scores_between_0_and_1(effect):
     found = rank([metric("payment", effect=effect), metric("web")], SHOP, began=BEGAN)
     assert all(0 <= suspect.score <= 1 for suspect in found)
+
+
+def moving(name, values, signal=Signal.LATENCY_P95):
+    given = metric(name, signal)
+    samples = tuple((BEGAN.timestamp() + 60 * k, float(v)) for k, v in enumerate(values))
+    finding = given.finding.model_copy(update={"samples": samples})
+    return given.model_copy(update={"finding": finding})
+
+
+def alert(name):
+    fact = AlertFact(fingerprint="f", name="Slow", entities=(service(name),), starts_at=BEGAN)
+    return evidence(fact)
+
+
+def test_what_moves_with_the_symptom_is_suspected_before_what_does_not():
+    symptom = [1, 1, 5, 1, 1, 6, 7, 1, 1, 8]
+    other = [7, 1, 1, 6, 1, 1, 1, 5, 6, 1]
+    given = [alert("web"), moving("web", symptom), moving("search", symptom)]
+    given.append(moving("checkout", other))
+    found = names(rank(given, SHOP, began=BEGAN))
+    assert found.index("search") < found.index("checkout")
+
+
+def test_errors_are_explained_by_errors_rather_than_by_delay():
+    given = [
+        alert("web"),
+        metric("web", Signal.ERROR_RATIO),
+        metric("search", Signal.ERROR_RATIO),
+        metric("checkout", Signal.LATENCY_P95, effect=45.0),
+    ]
+    assert names(rank(given, SHOP, began=BEGAN))[0] == "search"
+
+
+def test_a_change_that_was_there_when_we_began_to_look_counts_less():
+    def since(name, onset_s):
+        given = metric(name, onset_s=onset_s)
+        samples = tuple((BEGAN.timestamp() + 60 * k, 1.0 + k % 2) for k in range(-30, 10))
+        update = {"baseline_end": BEGAN - timedelta(minutes=15), "samples": samples}
+        return given.model_copy(update={"finding": given.finding.model_copy(update=update)})
+
+    found = rank([since("search", -15 * 60 + 10), since("cart", -60)], None, began=BEGAN)
+    assert names(found) == ["cart", "search"]
+
+
+def span(name, before_s, after_s):
+    return evidence(
+        SpanFinding(
+            service=name,
+            operation="op",
+            calls=50,
+            errors=0,
+            baseline_calls=50,
+            p95_s=after_s,
+            baseline_p95_s=before_s,
+            is_deepest=True,
+        )
+    )
+
+
+def test_seconds_weigh_more_than_milliseconds():
+    """Ten times a millisecond explains no delay of seconds, three times a second does."""
+    given = [span("cart", 0.001, 0.01), span("payment", 1.0, 3.0)]
+    assert names(rank(given, SHOP, began=BEGAN))[0] == "payment"
+
+
+SERVICES = st.sampled_from("abcdef")
+
+
+@drawn(
+    st.dictionaries(SERVICES, st.frozensets(SERVICES, max_size=4), max_size=6),
+    st.lists(
+        st.tuples(
+            SERVICES,
+            st.sampled_from(Signal),
+            st.sampled_from(Shape),
+            st.floats(-1e9, 1e9),
+            st.integers(-3600, 3600),
+        ),
+        max_size=12,
+    ),
+)
+def test_any_evidence_and_any_graph_give_ordered_scores(calls, seen):
+    given = [
+        metric(name, signal, effect, onset_s, shape)
+        for name, signal, shape, effect, onset_s in seen
+    ]
+    given.append(change("a", 3))
+    found = rank(given, Topology(calls=calls), began=BEGAN)
+    for kind in SuspectKind:
+        scores = [suspect.score for suspect in found if suspect.kind is kind]
+        assert all(0 <= score <= 1 for score in scores)
+        assert scores == sorted(scores, reverse=True)
+    assert all(suspect.evidence and suspect.reasons for suspect in found)
 
 
 def test_calls_in_a_circle_end():
