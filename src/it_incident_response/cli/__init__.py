@@ -19,6 +19,8 @@ COMMANDS = {
     "config": ("config_commands:config", "Show, check and start a configuration."),
     "db": ("db_commands:db", "Size, retention and schema of the database."),
     "demo": ("demo_command:demo", "Play an incident in the simulated world, from alert to fix."),
+    "investigate": ("investigate_command:investigate", "Diagnose an exported incident offline."),
+    "eval": ("eval_commands:evaluate", "Measure log mining and ranking on labelled data."),
     "incidents": ("incidents_commands:incidents", "List incidents, see why, take over, close."),
     "ops": ("ops_command:ops", "Show what is stuck, in doubt or overdue, and what to do."),
     "policy": ("policy_commands:policy", "Show, check and explain the policy."),
