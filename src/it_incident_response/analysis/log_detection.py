@@ -2,8 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from it_incident_response.analysis.count_test import Excess, excess
 from it_incident_response.analysis.log_rules import Breach, Grouping, LogRule, alert_labels
@@ -19,7 +19,8 @@ HISTORY_WINDOWS_MIN = 4
 """Earlier windows without which there is no telling what is usual."""
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Seen:
     """A number of lines at one time from one place."""
 
     at: datetime

@@ -331,5 +331,5 @@ def _pause_s(error: ConnectorUnavailable, attempt: int) -> float | None:
     asked = error.retry_after_s
     if asked is not None and asked > RETRY_AFTER_MAX_S:
         return None
-    backoff = random.uniform(0.5, 1.0) * RETRY_PAUSE_S * 2**attempt  # noqa: S311 - spreads clients
+    backoff: float = random.uniform(0.5, 1.0) * RETRY_PAUSE_S * 2**attempt  # noqa: S311 - spreads clients
     return backoff if asked is None else asked + backoff
