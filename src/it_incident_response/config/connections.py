@@ -371,10 +371,28 @@ class Ansible(Section):
 
 
 class Kubernetes(Section):
-    """Kubernetes; not executed by this version."""
+    """Kubernetes; read where `infrastructure.changes` or `.topology` says so, never changed."""
 
     kubeconfig: str | None = None
     """One path, or several joined by the platform's path separator as `kubectl` takes them."""
+    context: str | None = None
+    """None: the current one of the kubeconfig."""
+    in_cluster: bool = False
+    """Use the service account of the pod that we run in, and no kubeconfig."""
+    namespaces: tuple[str, ...] = ()
+    """Empty: all."""
+    reads_secret_metadata: bool = True
+    """Learn from the metadata of Secrets when one was written; their values are never read."""
+
+    def reader_fields(self) -> dict[str, object]:
+        """Return these settings under the names that the Kubernetes reader's settings have."""
+        return self.model_dump()
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.in_cluster and (self.kubeconfig or self.context):
+            raise ValueError("in_cluster excludes kubeconfig and context; keep one way")
+        return self
 
 
 class Terraform(Section):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from it_incident_response.config import connections as c
+from it_incident_response.config.changes import ChangesSection, TopologySection
 from it_incident_response.config.connections import Section
 from it_incident_response.config.detection import DetectionSection
 from it_incident_response.config.redaction import RedactionSettings
@@ -51,6 +52,8 @@ class Infrastructure(Section):
     monitoring: Monitoring = Monitoring()
     logging: Logging = Logging()
     visualization: Visualization = Visualization()
+    changes: ChangesSection = ChangesSection()
+    topology: TopologySection = TopologySection()
 
 
 class Deployment(Section):
