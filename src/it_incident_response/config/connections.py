@@ -236,16 +236,12 @@ class Elasticsearch(HttpSystem):
     time_budget_s: Duration = Field(default=20.0, alias="time_budget", gt=0, le=600)
     """After so long a search of several pages ends with what it has."""
     kibana_url: HttpUrl | None = None
-    """Kibana or OpenSearch Dashboards, for links."""
     kibana_data_view: str | None = None
-    """Id of the data view that links open; None: the default one."""
+    """For links: Kibana or OpenSearch Dashboards, and the id of a data view there."""
 
     def connector_fields(self) -> dict[str, object]:
         """As for every HTTP system; an API key is sent as `Authorization: ApiKey`."""
-        own = (
-            *("index_pattern", "distribution", "preset", "fields", "numeric_levels"),
-            *("page_size", "time_budget_s", "kibana_url", "kibana_data_view"),
-        )
+        own = type(self).model_fields.keys() - HttpSystem.model_fields.keys() - {"api_key"}
         given = super().connector_fields() | {name: getattr(self, name) for name in own}
         return _with_key(given, self.api_key, "ApiKey")
 

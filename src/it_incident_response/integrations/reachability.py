@@ -37,7 +37,6 @@ class _Call:
 
 
 _CALLS = {
-    "elasticsearch": _Call("/", ("version", "number")),
     "grafana": _Call("/api/health", ("version",), "/api/org"),
     "jira": _Call("/rest/api/2/serverInfo", ("version",), "/rest/api/2/myself"),
 }

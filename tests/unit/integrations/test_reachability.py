@@ -11,13 +11,11 @@ from it_incident_response.ports import Health
 from it_incident_response.ports.registry import Surroundings
 
 ANSWERS = {
-    "elasticsearch": {"/": {"version": {"number": "9.3.0"}}},
     "grafana": {"/api/health": {"version": "12.1.0"}, "/api/org": {"id": 1}},
     "jira": {"/rest/api/2/serverInfo": {"version": "10.3"}, "/rest/api/2/myself": {"name": "x"}},
     "prometheus": {"/api/v1/status/buildinfo": {"status": "success", "data": {"version": "3.1"}}},
 }
 VERSIONS = {
-    "elasticsearch": "9.3.0",
     "grafana": "12.1.0",
     "jira": "10.3",
     "prometheus": "3.1",
