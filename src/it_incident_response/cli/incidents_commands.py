@@ -12,6 +12,7 @@ from it_incident_response.cli.control_commands import (
     wake,
 )
 from it_incident_response.cli.evidence_command import evidence
+from it_incident_response.cli.export_command import export
 from it_incident_response.cli.output import (
     ago,
     clean,
@@ -35,7 +36,7 @@ def incidents() -> None:
     """List incidents, see why, take over, close."""
 
 
-for command in (evidence, take_over, cancel, rediagnose, wake):
+for command in (evidence, export, take_over, cancel, rediagnose, wake):
     incidents.add_command(command)
 
 
