@@ -1,7 +1,7 @@
 """The topology that people write down: who calls whom and what runs where, as YAML."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -12,7 +12,14 @@ from it_incident_response.domain.topology import Topology
 from it_incident_response.errors import ConfigError
 
 FILE_BYTES_MAX = 1_000_000
-_ALIASES_FORBIDDEN = "anchors and aliases are not understood here"
+_DEPTH_MAX = 20
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 _Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=1000)]
 
@@ -86,7 +93,7 @@ def _content(path: Path) -> object:
         raise ConfigError(f"{path} is larger than {FILE_BYTES_MAX:,} bytes")
     try:
         text = data.decode("utf-8")
-        _refuse_aliases(path, list(yaml.scan(text, Loader=yaml.SafeLoader)))
+        _refuse_excess(path, yaml.scan(text, Loader=yaml.SafeLoader))
         return yaml.safe_load(text)
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text") from None
@@ -97,9 +104,13 @@ def _content(path: Path) -> object:
         raise ConfigError(f"{path}:{line} no valid YAML: {problem}") from None
 
 
-def _refuse_aliases(path: Path, tokens: Sequence[yaml.Token]) -> None:
-    """Refuse what could make a small file a huge one."""
+def _refuse_excess(path: Path, tokens: Iterator[yaml.Token]) -> None:
+    """Refuse what makes a small file a huge one, or takes a parser minutes."""
+    depth = 0
     for token in tokens:
+        line = token.start_mark.line + 1
         if isinstance(token, yaml.AliasToken):
-            line = token.start_mark.line + 1
-            raise ConfigError(f"{path}: line {line}: {_ALIASES_FORBIDDEN}")
+            raise ConfigError(f"{path}: line {line}: anchors and aliases are not understood here")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > _DEPTH_MAX:
+            raise ConfigError(f"{path}: line {line}: no valid YAML of this form: too deeply nested")
