@@ -200,13 +200,8 @@ class Prometheus(HttpSystem):
 
     def connector_fields(self) -> dict[str, object]:
         """As for every HTTP system, and what is sent with its queries."""
-        return super().connector_fields() | {
-            "tenant": self.tenant,
-            "query_params": self.query_params,
-            "external_labels": self.external_labels,
-            "scrape_interval_s": self.scrape_interval_s,
-            "catalogue_files": self.catalogue_files,
-        }
+        own = ("tenant", "query_params", "external_labels", "scrape_interval_s", "catalogue_files")
+        return super().connector_fields() | {name: getattr(self, name) for name in own}
 
 
 class Alertmanager(HttpSystem):
@@ -303,12 +298,8 @@ class Grafana(HttpSystem):
 
     def connector_fields(self) -> dict[str, object]:
         """As for every HTTP system; the key is a service-account token, a bearer token."""
-        fields = super().connector_fields() | {
-            "org_id": self.org_id,
-            "dashboards": self.dashboards,
-            "signals": self.signals,
-            "search": self.search,
-        }
+        own = ("org_id", "dashboards", "signals", "search")
+        fields = super().connector_fields() | {name: getattr(self, name) for name in own}
         return _with_key(fields, self.api_key, "Bearer")
 
 
