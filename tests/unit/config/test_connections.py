@@ -3,6 +3,7 @@
 import pytest
 
 from it_incident_response.executors.ssh_settings import SshSettings
+from it_incident_response.integrations._grafana_settings import GrafanaSettings
 from it_incident_response.integrations.connector import ConnectorSettings
 from it_incident_response.integrations.prometheus_client import PrometheusSettings
 
@@ -130,3 +131,18 @@ def test_the_relatives_of_prometheus_are_configured_beside_it(loaded, tmp_path):
     assert made.external_labels == {"cluster": "eu"}
     assert made.scrape_interval_s == 30.0
     assert made.catalogue_files == (tmp_path / "own.yaml",)
+
+
+def test_grafanas_dashboards_and_meanings_reach_its_connector(loaded):
+    text = (
+        "infrastructure: {visualization: {grafana: {url: 'http://g:1', api_key: glsa_x, org_id: 2, "
+        "dashboards: {checkout: uid-1, '*': [uid-2]}, signals: {Failures: error_ratio}, "
+        "search: false, annotations: true}}}"
+    )
+    section = loaded(text).settings.infrastructure.visualization.grafana
+    made = GrafanaSettings.model_validate(section.connector_fields())
+    assert made.bearer_token.get_secret_value() == "glsa_x"
+    assert made.dashboards == {"checkout": ("uid-1",), "*": ("uid-2",)}
+    assert made.signals == {"Failures": "error_ratio"}
+    assert (made.org_id, made.search) == (2, False)
+    assert section.annotations is True
