@@ -211,20 +211,24 @@ def _form(text: str) -> str:
 def _gap_keys(tokens: list[str]) -> list[tuple[int, int]]:
     """Return place and key of each word: the key tells everything but that word.
 
+    None for a word without which no constant one is left.
     A sum of hashes weighed by place, so that all keys of a template take one pass.
     """
     parts = [hash((place, token)) for place, token in enumerate(tokens)]
     total = sum(parts) + hash(len(tokens))
-    places = range(0, min(len(tokens), 2 * WORDS_COMPARED), 2)
-    return [(place, hash((place, (total - parts[place]) & _HASH_MASK))) for place in places]
+    constant = [bool(_CONSTANT.search(token)) for token in tokens]
+    count = sum(constant)
+    return [
+        (place, hash((place, (total - parts[place]) & _HASH_MASK)))
+        for place in range(0, min(len(tokens), 2 * WORDS_COMPARED), 2)
+        if count > constant[place]
+    ]
 
 
 def _vary(found: list[Template], place: int) -> bool:
     """Return whether the word in which these templates differ is a variable."""
     if any(place in template.open_places for template in found):
         return True
-    if not any(_CONSTANT.search(word) for word in _others(found[0].tokens, place)):
-        return False
     values = {template.tokens[place] for template in found}
     if _are_units(found, place):
         return True
@@ -232,10 +236,6 @@ def _vary(found: list[Template], place: int) -> bool:
     if place == 0 and needed > _VALUES_OF_A_NUMBERED_WORD:
         needed *= _FIRST_WORD_FACTOR
     return len(values) >= needed
-
-
-def _others(words: list[str], place: int) -> list[str]:
-    return [*words[:place], *words[place + 1 :]]
 
 
 def _are_units(found: list[Template], place: int) -> bool:
