@@ -7,7 +7,7 @@ import yaml
 from kubernetes import client, config
 
 from it_incident_response.errors import ConfigError
-from it_incident_response.integrations import _kubernetes_api as api
+from it_incident_response.integrations import _kubernetes_settings as api
 
 network_errors = (urllib3.exceptions.HTTPError, OSError)
 

@@ -10,9 +10,9 @@ from it_incident_response.integrations import _kubernetes_changes as read
 from it_incident_response.integrations._kubernetes_api import (
     Kind,
     KubernetesLister,
-    KubernetesSettings,
     Listed,
 )
+from it_incident_response.integrations._kubernetes_settings import KubernetesSettings
 from it_incident_response.integrations._kubernetes_topology import topology_of
 from it_incident_response.ports import ChangeBatch, Health, SteadyClock, SystemClock
 

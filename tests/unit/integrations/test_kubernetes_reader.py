@@ -16,7 +16,7 @@ import yaml
 from it_incident_response.domain.entity import Entity, EntityKind
 from it_incident_response.domain.evidence import TimeWindow
 from it_incident_response.errors import ConfigError, ConnectorRejected, ConnectorUnavailable
-from it_incident_response.integrations._kubernetes_api import KubernetesSettings
+from it_incident_response.integrations._kubernetes_settings import KubernetesSettings
 from it_incident_response.integrations.kubernetes_reader import KubernetesReader
 from it_incident_response.ports import ChangeReader, ChangeSource, HealthCheck, TopologySource
 
