@@ -14,7 +14,8 @@ class ChangeStore(Protocol):
         """Store changes; of one `change_id` the one with the latest `at` stays.
 
         The same again, also at another time, changes nothing: of what senders repeat, and of what
-        bears no time of its own, the first telling counts. So a sender may repeat what it is not sure of.
+        bears no time of its own, the first telling counts. So a sender may repeat
+        what it is not sure of.
         """
         ...
 
