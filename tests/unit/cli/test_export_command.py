@@ -1,6 +1,7 @@
 """`iir incidents export` on the record of a demo, and what `iir investigate` makes of it."""
 
 import json
+import shutil
 import stat
 
 import pytest
@@ -71,3 +72,24 @@ def test_an_investigation_of_the_export_blames_what_the_incident_was_about(expor
     assert found["first_failing_service"] in {"search", "search-1", "search-1:8086"}
     assert found["root_cause"]["change"] is None
     assert found["root_cause"] == found["hypotheses"][0]
+
+
+def test_a_secret_that_is_configured_later_is_taken_out_of_an_export(demo_shell, tmp_path):
+    known = "connection refused"
+    section = "infrastructure.monitoring.prometheus.basic_auth"
+    name, password = f"{section}.username=us", f"{section}.password={known}"
+    out = str(tmp_path / "b")
+    demo_shell.ok("--set", name, "--set", password, "incidents", "export", KEY, "--out", out)
+    text = "".join(p.read_text() for p in (tmp_path / "b").rglob("*") if p.is_file())
+    assert known not in text
+    assert "[redacted:secret]" in text
+
+
+def test_a_truth_in_the_folder_changes_nothing(exported, demo_shell, tmp_path):
+    copy = tmp_path / exported.name
+    shutil.copytree(exported, copy)
+    truth = {"root_cause_commit": "none", "first_failing_service": "zebra", "remediation": "pray"}
+    (copy / "ground_truth.json").write_text(json.dumps(truth))
+    assert demo_shell.json("investigate", str(copy)) == demo_shell.json(
+        "investigate", str(exported)
+    )
