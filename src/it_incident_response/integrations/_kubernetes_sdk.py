@@ -9,6 +9,9 @@ from kubernetes import client, config
 from it_incident_response.errors import ConfigError
 from it_incident_response.integrations import _kubernetes_settings as api
 
+# The client declares no types for these.
+load_incluster: Any = config.load_incluster_config
+load_kubeconfig: Any = config.load_kube_config
 network_errors = (urllib3.exceptions.HTTPError, OSError)
 
 
@@ -17,9 +20,9 @@ def configuration(settings: "api.KubernetesSettings") -> Any:
     found = client.Configuration()
     try:
         if settings.in_cluster:
-            config.load_incluster_config(client_configuration=found)
+            load_incluster(client_configuration=found)
         else:
-            config.load_kube_config(
+            load_kubeconfig(
                 config_file=api.kubeconfig_paths(settings.kubeconfig),
                 context=settings.context,
                 client_configuration=found,

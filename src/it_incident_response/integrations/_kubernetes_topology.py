@@ -32,17 +32,15 @@ def topology_of(
     runs_on: dict[str, set[str]] = defaultdict(set)
     placed = [pod for item in pods if (pod := _pod(item)) is not None]
     for pod in placed:
-        for name in pod.names:
-            runs_on[name].add(pod.node)
+        for own in pod.names:
+            runs_on[own].add(pod.node)
     for service in services:
-        name = service.text("metadata", "name")
-        if name is not None:
+        if (name := service.text("metadata", "name")) is not None:
             runs_on[name] |= _selected(service, placed)
     for part in slices:
-        name = part.text("metadata", "labels", _SERVICE_OF_SLICE)
-        if name is not None:
+        if (of := part.text("metadata", "labels", _SERVICE_OF_SLICE)) is not None:
             nodes = (each.text("nodeName") for each in part.each("endpoints", limit=1000))
-            runs_on[name] |= {node for node in nodes if node}
+            runs_on[of] |= {node for node in nodes if node}
     return Topology(runs_on={name: frozenset(nodes) for name, nodes in runs_on.items() if nodes})
 
 
