@@ -63,7 +63,7 @@ def stream_of(logs: Sequence[LabelledLog], total: int) -> Iterator[list[str]]:
 
 
 def lines_per_second(parser: _Parser, batches: Iterator[Sequence[str]], say: Say) -> float:
-    """Return how many lines the parser takes in a second of one core: processor time of all threads.
+    """Return how many lines the parser takes in a second of processor time, of all its threads.
 
     Other work on the machine does not count, nor does making the batches.
     """
