@@ -11,9 +11,16 @@ CHECKS_MAX = 2
 """The strongest findings: each further one is one more thing to wait for."""
 
 NEVER_COME_BACK = frozenset(
-    {Signal.OOM_KILLS, Signal.RESTARTS, Signal.REQUEST_RATE, Signal.CERTIFICATE_LIFETIME}
+    {
+        Signal.OOM_KILLS,
+        Signal.RESTARTS,
+        Signal.REQUEST_RATE,
+        Signal.CERTIFICATE_LIFETIME,
+        Signal.OTHER,
+    }
 )
-"""Counters of what has happened, load that is nobody's to restore, and what alerts judge better."""
+"""Counters of what has happened, load that is nobody's to restore, what alerts judge better, and
+panels, which nobody but their dashboard can read again."""
 
 
 def with_recovery_checks(plan: Plan, top: Hypothesis, evidence: Sequence[Evidence]) -> Plan:

@@ -79,6 +79,7 @@ OWN_SIGNALS: Mapping[Signal, float] = {
     Signal.SATURATION: 0.6,
     Signal.PROCESS_MEMORY: 0.5,
     Signal.CLOCK_OFFSET: 0.5,
+    Signal.OTHER: 0.0,
 }
 """Weight of signals whose trouble lies where it is measured, by how rarely it is a consequence."""
 FELT_SIGNALS: Mapping[Signal, float] = {
@@ -89,6 +90,7 @@ FELT_SIGNALS: Mapping[Signal, float] = {
     Signal.REPLICATION_LAG: 0.6,
     Signal.QUEUE_LENGTH: 0.6,
     Signal.REQUEST_RATE: 0.4,
+    Signal.THREADS: 0.4,
 }
 """Weight of signals that a slow or failing callee changes in its callers too."""
 _CHANNELS: Mapping[Signal, Channel] = {

@@ -16,6 +16,7 @@ COMMANDS = {
     "audit": ("audit_commands:audit", "Read and verify the audit trail."),
     "backup": ("backup_command:backup", "Save the embedded database while it is in use."),
     "restore": ("backup_command:restore", "Put a backup in place; what it allowed is taken back."),
+    "changes": ("changes_commands:changes", "Enter and list deploys and other changes."),
     "config": ("config_commands:config", "Show, check and start a configuration."),
     "db": ("db_commands:db", "Size, retention and schema of the database."),
     "demo": ("demo_command:demo", "Play an incident in the simulated world, from alert to fix."),

@@ -73,13 +73,17 @@ def _systems(settings: Settings) -> Iterator[_Check]:
         "elasticsearch": infrastructure.logging.elasticsearch,
         "splunk": infrastructure.logging.splunk,
         "grafana": infrastructure.visualization.grafana,
+        "jaeger": infrastructure.tracing.jaeger,
+        "tempo": infrastructure.tracing.tempo,
         "jira": settings.ticketing.jira,
     }
     ports = settings.ports.model_dump()
     for kind, system in systems.items():
         if system.url is None:
             continue
-        used_for = ", ".join(port for port, choice in ports.items() if choice == kind)
+        used = [port for port, choice in ports.items() if choice == kind]
+        used += ["logs"] if kind in settings.log_systems and "logs" not in used else []
+        used_for = ", ".join(used)
         fields = system.connector_fields() | {"attempts": 1}
         yield _Check(kind, system.url, used_for, partial(check_http, kind, fields))
 

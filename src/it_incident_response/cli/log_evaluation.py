@@ -87,9 +87,9 @@ class Drain3:
 
     def __init__(self, *, is_masking: bool = True) -> None:
         """Raise ImportError where the extra `eval` is not installed."""
-        from drain3 import TemplateMiner as Peer  # type: ignore[import-untyped]
-        from drain3.masking import MaskingInstruction  # type: ignore[import-untyped]
-        from drain3.template_miner_config import (  # type: ignore[import-untyped]
+        from drain3 import TemplateMiner as Peer
+        from drain3.masking import MaskingInstruction
+        from drain3.template_miner_config import (
             TemplateMinerConfig,
         )
 

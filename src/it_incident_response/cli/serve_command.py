@@ -57,8 +57,10 @@ async def serve(
 async def _serve(runtime: "Runtime", *, has_worker: bool) -> None:
     from it_incident_response.cli.work import mode, stop_signal, work_until_stopped
     from it_incident_response.integrations import check_alerts, check_webhook
+    from it_incident_response.integrations.change_payloads import ServiceNames
     from it_incident_response.ports import SystemClock
     from it_incident_response.servers.app import create_app
+    from it_incident_response.servers.changes import ChangeDoor
     from it_incident_response.servers.intake import Intake
     from it_incident_response.servers.listening import serving
 
@@ -73,7 +75,9 @@ async def _serve(runtime: "Runtime", *, has_worker: bool) -> None:
     _prefer_short_pauses()
     async with intake:
         checks = {"alertmanager": check_webhook, "alerts": check_alerts}
-        app = create_app(intake, settings=settings.server, checks=checks)
+        given = settings.infrastructure.changes
+        door = ChangeDoor(runtime.store, ServiceNames(given.services), given.webhook_secrets)
+        app = create_app(intake, settings=settings.server, checks=checks, changes=door)
         async with serving(app, settings.server) as url:
             click.echo(f"listening on {url}; Alertmanager's webhook: {url}/webhooks/alertmanager")
             if not has_worker:

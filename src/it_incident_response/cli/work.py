@@ -33,7 +33,7 @@ async def work_until_stopped(runtime: "Runtime", *, only_sites: bool = False) ->
         jobs.append(
             runtime.taking_in.run(
                 source=adapters.alerts,
-                conditions=adapters.conditions,
+                conditions=runtime.conditions,
                 chore=chore,
                 also=runtime.polled,
             )

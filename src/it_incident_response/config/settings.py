@@ -11,6 +11,7 @@ from it_incident_response.config.connections import Section
 from it_incident_response.config.detection import DetectionSection
 from it_incident_response.config.redaction import RedactionSettings
 from it_incident_response.config.temporal import Temporal
+from it_incident_response.config.tracing import Tracing
 from it_incident_response.config.units import Duration, Size
 from it_incident_response.config.worker import WorkerSection
 from it_incident_response.domain.inventory import Inventory
@@ -52,6 +53,7 @@ class Infrastructure(Section):
     monitoring: Monitoring = Monitoring()
     logging: Logging = Logging()
     visualization: Visualization = Visualization()
+    tracing: Tracing = Tracing()
     changes: ChangesSection = ChangesSection()
     topology: TopologySection = TopologySection()
 

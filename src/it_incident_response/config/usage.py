@@ -25,6 +25,8 @@ _SYSTEMS = {
     ELASTICSEARCH: "elasticsearch",
     SPLUNK: "splunk",
     "infrastructure.visualization.grafana": "grafana",
+    f"{TRACING}.jaeger": "jaeger",
+    f"{TRACING}.tempo": "tempo",
     "automation.deployment.ansible": "ansible",
     "automation.deployment.kubernetes": "kubernetes",
     "automation.remediation.ssh": "ssh",
@@ -130,7 +132,8 @@ def _log_systems(entries: Entries) -> frozenset[str]:
 
 
 def _has_tracing(entries: Entries) -> bool:
-    return any(key.startswith(f"{TRACING}.") and _is_given(entries, key) for key in entries)
+    keys = ("jaeger.url", "tempo.url", "otlp.path")
+    return any(_is_given(entries, f"{TRACING}.{key}") for key in keys)
 
 
 def default_dry_run(entries: Entries, ports: Mapping[str, str]) -> None:
@@ -145,6 +148,8 @@ def systems_in_use(entries: Entries, ports: Mapping[str, str]) -> frozenset[str]
     used = set(ports.values()) - {"simulated", "real", "none"}
     if ports["logs"] == "real":
         used |= _log_systems(entries)
+    if ports["traces"] == "real":
+        used |= {"jaeger", "tempo"}
     if truth(entries, "agents.diagnostic.use_ml_model"):
         used.add("ml_model")
     return frozenset(used)

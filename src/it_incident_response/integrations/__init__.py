@@ -4,8 +4,10 @@ from it_incident_response.integrations import (
     alertmanager_client,
     elasticsearch_client,
     grafana_client,
+    jaeger_client,
     prometheus_client,
     splunk_client,
+    tempo_client,
 )
 from it_incident_response.integrations.alertmanager_client import (
     AlertmanagerClient,
@@ -27,8 +29,10 @@ CONNECTORS: tuple[Connector, ...] = (
     alertmanager_client.CONNECTOR,
     elasticsearch_client.CONNECTOR,
     grafana_client.CONNECTOR,
+    jaeger_client.CONNECTOR,
     prometheus_client.CONNECTOR,
     splunk_client.CONNECTOR,
+    tempo_client.CONNECTOR,
 )
 """Every connector of this package; outside packages add theirs by entry point."""
 

@@ -71,7 +71,7 @@ class Rows:
 
         # The SDK's reader is given one frame: of a whole stream it would read every line into
         # memory first, and of several messages in a frame it passes on the last alone.
-        for item in JSONResultsReader(io.BytesIO(frame.replace(b"\n", b" "))):  # type: ignore[no-untyped-call]
+        for item in JSONResultsReader(io.BytesIO(frame.replace(b"\n", b" "))):
             if isinstance(item, Mapping):
                 self.rows.append(item)
 

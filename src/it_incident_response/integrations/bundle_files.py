@@ -1,8 +1,10 @@
 """Reads a bundle's directory: what is missing or malformed is a gap, never an end."""
 
 import csv
+import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import TextIOBase
@@ -32,8 +34,8 @@ ROWS_MAX = 100_000
 TEXT_MAX = 10_000
 NOTICES_MAX = 2_000
 FURTHER_FILES_MAX = 50
-NEVER_READ = frozenset({"ground_truth.json"})
-"""The answer, where a bundle comes with one."""
+ANSWER = re.compile(r"ground.?truth|^answers?\b|^solution", re.IGNORECASE)
+"""The answer, where a bundle comes with one: never read."""
 
 _OWN = frozenset({"alert.json", "logs.ndjson", "metrics.csv", "traces.json", "patterns.json"})
 _OWN_CONTEXT = frozenset({"commits.json", "deploys.json", "flags.json"})
@@ -185,13 +187,13 @@ class _Reader:
 
     def notices(self) -> Iterator[Notice]:
         """Yield what further JSON files say, each object with its own time."""
-        files = [p for p in sorted(self._folder.glob("*.json")) if p.name not in _OWN | NEVER_READ]
+        files = [p for p in sorted(self._folder.glob("*.json")) if p.name not in _OWN]
         context = self._folder / "context"
         files += [p for p in sorted(context.glob("*.json")) if p.name not in _OWN_CONTEXT]
         told = 0
         for path in files[:FURTHER_FILES_MAX]:
             name = str(path.relative_to(self._folder))
-            if path.name in NEVER_READ or path.name == "manifest.json":
+            if ANSWER.search(path.name) or path.name == "manifest.json":
                 continue
             for notice in _notices(name, self._json(name, is_optional=True)):
                 told += 1
@@ -219,15 +221,15 @@ class _Reader:
         path = self._path(name)
         if path is None:
             self.gaps.append(f"{name} is missing")
-            return Path("/dev/null").open(encoding="utf-8")
+            return io.StringIO()
         try:
             if path.stat().st_size > FILE_BYTES_MAX:
                 self.gaps.append(f"{name} is larger than {FILE_BYTES_MAX} bytes")
-                return Path("/dev/null").open(encoding="utf-8")
+                return io.StringIO()
             return path.open(encoding="utf-8", errors="replace", newline="")
         except OSError as error:
             self.gaps.append(f"{name} cannot be read: {error.strerror}")
-            return Path("/dev/null").open(encoding="utf-8")
+            return io.StringIO()
 
     def _path(self, name: str) -> Path | None:
         """Return the file, unless it is absent or a link leads out of the bundle."""

@@ -10,6 +10,7 @@ from it_incident_response.config.connections import HttpSystem
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.errors import ConfigError
 from it_incident_response.integrations import CONNECTORS
+from it_incident_response.integrations.otlp_files import OtlpFolder
 from it_incident_response.ports import (
     AlertSource,
     Annotator,
@@ -19,6 +20,7 @@ from it_incident_response.ports import (
     Executor,
     LogSource,
     MetricSource,
+    PanelSource,
     Silencer,
     SystemClock,
     TopologySource,
@@ -32,6 +34,7 @@ from it_incident_response.simulation import (
     SimulatedSources,
     SimulatedWorld,
 )
+from it_incident_response.system.surroundings import outside_changes, topologies
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Adapters:
     conditions: ConditionSource | None = None
     metrics: MetricSource | None = None
     logs: Mapping[str, LogSource] = field(default_factory=dict)
+    panels: Mapping[str, PanelSource] = field(default_factory=dict)
     traces: Mapping[str, TraceSource] = field(default_factory=dict)
     changes: Mapping[str, ChangeSource] = field(default_factory=dict)
     topologies: Mapping[str, TopologySource] = field(default_factory=dict)
@@ -101,8 +105,13 @@ def choose_adapters(settings: Settings, world: SimulatedWorld | None) -> Adapter
     chosen.conditions = simulated if ports.alerts == "simulated" else _called(prometheus)
     chosen.metrics = _pick("metrics", ports.metrics, simulated, prometheus, alertmanager)
     chosen.logs = _logs(settings, simulated, built)
+    chosen.traces = _traces(settings, built)
     if ports.changes == "simulated" and simulated:
         chosen.changes = {"simulation": simulated}
+    elif ports.changes == "real":
+        chosen.changes = outside_changes(settings, clock)
+    chosen.topologies = {**topologies(settings, clock), **_called_by(chosen.traces)}
+    _dashboards(settings, built, chosen)
     chosen.silencer = _pick("silences", ports.silences, simulated, prometheus, alertmanager)
     chosen.executors = _executors(settings, chosen)
     return chosen
@@ -120,10 +129,10 @@ class _Built:
         self._made: dict[str, Any] = {}
 
     def prometheus(self) -> Any:
-        return self._once("prometheus", self._settings.prometheus)
+        return self.of("prometheus", self._settings.prometheus)
 
     def alertmanager(self) -> Any:
-        return self._once("alertmanager", self._settings.alertmanager)
+        return self.of("alertmanager", self._settings.alertmanager)
 
     def log_system(self, name: str) -> LogSource:
         """Return the client of a log system; raises `ConfigError`, naming a missing extra."""
@@ -132,10 +141,11 @@ class _Built:
             "elasticsearch": logging_systems.elasticsearch,
             "splunk": logging_systems.splunk,
         }
-        source: LogSource = self._once(name, sections[name])
+        source: LogSource = self.of(name, sections[name])
         return source
 
-    def _once(self, name: str, section: HttpSystem) -> Any:
+    def of(self, name: str, section: HttpSystem) -> Any:
+        """Return the adapter of a section; raises `ConfigError`, naming a missing extra."""
         if name not in self._made:
             connector = next(c for c in CONNECTORS if c.name == name)
             given = connector.read_settings(section.connector_fields())
@@ -170,6 +180,29 @@ def _logs(
     if settings.ports.logs == "simulated":
         return {"simulation": simulated} if simulated else {}
     return {name: built.log_system(name) for name in settings.log_systems}
+
+
+def _traces(settings: Settings, built: _Built) -> Mapping[str, TraceSource]:
+    if settings.ports.traces != "real":
+        return {}
+    tracing = settings.infrastructure.tracing
+    sections: dict[str, HttpSystem] = {"jaeger": tracing.jaeger, "tempo": tracing.tempo}
+    found = {name: built.of(name, section) for name, section in sections.items() if section.url}
+    return found | ({"otlp": OtlpFolder(tracing.otlp.path)} if tracing.otlp.path else {})
+
+
+def _called_by(traces: Mapping[str, TraceSource]) -> Mapping[str, TopologySource]:
+    return {name: source for name, source in traces.items() if isinstance(source, TopologySource)}
+
+
+def _dashboards(settings: Settings, built: _Built, chosen: Adapters) -> None:
+    """Use Grafana beside real metrics, where there is an address and a token for it."""
+    section = settings.infrastructure.visualization.grafana
+    if settings.ports.metrics != "prometheus" or not section.url or not section.api_key:
+        return
+    grafana = built.of("grafana", section)
+    chosen.panels = {"grafana": grafana}
+    chosen.annotator = grafana if section.annotations else None
 
 
 def _called(build: Callable[[], Any] | None) -> Any:

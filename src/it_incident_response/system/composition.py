@@ -20,6 +20,7 @@ from it_incident_response.agents.gathering import (
     Sources,
 )
 from it_incident_response.agents.log_detection_agent import LogDetector
+from it_incident_response.agents.own_actions import OwnActions, ToldChanges
 from it_incident_response.agents.resolution_agent import ResolutionAgent
 from it_incident_response.agents.verification import VerificationSettings, Verifier
 from it_incident_response.analysis.correlation_settings import CorrelationSettings
@@ -31,7 +32,14 @@ from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.topology import Topology
 from it_incident_response.integrations import parse_alerts, parse_webhook
-from it_incident_response.ports import Annotator, Clock, ConditionSource, Silencer, Store
+from it_incident_response.ports import (
+    Annotator,
+    ChangeSource,
+    Clock,
+    ConditionSource,
+    Silencer,
+    Store,
+)
 from it_incident_response.safety.approval_manager import ApprovalManager
 from it_incident_response.safety.gate import ActionGate, ExecutionFlags
 from it_incident_response.safety.people import ANYBODY
@@ -246,14 +254,21 @@ class Runtime:
         sources = Sources(
             metrics={"stored": adapters.metrics} if adapters.metrics else {},
             logs=adapters.logs,
+            panels=adapters.panels,
             traces=adapters.traces,
-            changes=adapters.changes,
+            changes=self._changes(),
             look=self._look if can_look else None,
             inventory=self.inventory,
         )
         settings = GatherSettings(window_s=given.window_s, baseline_s=given.baseline_s)
         gatherer = Gatherer(sources, self.clock, settings, self.redactor, self.topology)
         return DiagnosticAgent(self.store, self.clock, gatherer, self.rules)
+
+    def _changes(self) -> Mapping[str, ChangeSource]:
+        if self.settings.ports.changes == "none":
+            return {}
+        told, ours = ToldChanges(self.store), OwnActions(self.store)
+        return {**self.adapters.changes, "told": told, "ours": ours}
 
     @cached_property
     def resolution(self) -> ResolutionAgent:

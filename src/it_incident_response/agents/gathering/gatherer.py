@@ -10,12 +10,19 @@ from it_incident_response.agents.gathering.changes import changes_seen
 from it_incident_response.agents.gathering.hosts import hosts_seen
 from it_incident_response.agents.gathering.known_topology import KnownTopology
 from it_incident_response.agents.gathering.logs import log_patterns_seen, log_rates_seen
-from it_incident_response.agents.gathering.metrics import metrics_seen
+from it_incident_response.agents.gathering.metrics import metrics_seen, panels_seen
 from it_incident_response.agents.gathering.scope import Scope, scope_of
 from it_incident_response.agents.gathering.seen import Seen, gap
 from it_incident_response.agents.gathering.sources import GatherSettings, Sources
+from it_incident_response.agents.gathering.traces import traces_seen
 from it_incident_response.domain.alert import Alert
-from it_incident_response.domain.evidence import Change, Evidence, Finding, SpanFinding
+from it_incident_response.domain.evidence import (
+    Change,
+    Evidence,
+    Finding,
+    MetricFinding,
+    SpanFinding,
+)
 from it_incident_response.domain.ids import IncidentId, new_id
 from it_incident_response.domain.incident import Incident
 from it_incident_response.domain.topology import Topology
@@ -69,13 +76,17 @@ class Gatherer:
         """Yield what is asked; the name of each begins with the kind of what stays unknown."""
         sources = self._sources
         for name, metrics in sources.metrics.items():
-            yield f"metrics {name}", metrics_seen(metrics, scope)
+            yield f"metrics {name}", metrics_seen(name, metrics, scope)
+        for name, panels in sources.panels.items():
+            yield f"metrics {name} (panels)", panels_seen(name, panels, scope)
         for name, logs in sources.logs.items():
             if isinstance(logs, LogCounter):
                 yield f"logs {name} (counts)", log_rates_seen(name, logs, scope)
             yield f"logs {name}", log_patterns_seen(name, logs, scope, self._redactor.redact)
+        for name, traces in sources.traces.items():
+            yield f"traces {name}", traces_seen(name, traces, scope)
         for name, changes in sources.changes.items():
-            yield f"changes {name}", changes_seen(changes, scope)
+            yield f"changes {name}", changes_seen(name, changes, scope)
         if sources.look is not None:
             yield "hosts", hosts_seen(sources.look, sources.inventory, scope, incident_id)
 
@@ -95,7 +106,7 @@ class Gatherer:
                 source=item.source,
                 summary=self._redactor.redact(item.summary),
                 finding=self._redacted(item.finding),
-                query=item.query,
+                query=self._redactor.redact(item.query) if item.query else None,
                 link=item.link,
                 window=item.window,
                 observed_at=now,
@@ -106,6 +117,9 @@ class Gatherer:
 
     def _redacted(self, finding: Finding) -> Finding:
         """Return what was written elsewhere without secrets; log lines were done before mining."""
+        if isinstance(finding, MetricFinding):
+            title = self._redactor.redact(finding.title) if finding.title else finding.title
+            return finding.model_copy(update={"title": title})
         if not isinstance(finding, Change | SpanFinding):
             return finding
         return type(finding).model_validate(self._redactor.redact_value(finding.model_dump()))

@@ -50,7 +50,7 @@ def missing_part(source: str, reason: str) -> Seen:
 
 def describe_metric(finding: MetricFinding) -> str:
     """Return one sentence on what a series shows."""
-    name = f"{finding.signal} of {finding.entity}"
+    name = f"{finding.title or finding.signal} of {finding.entity}"
     if finding.shape is Shape.NO_DATA or finding.current is None:
         return f"{name} has no data"
     level = f"{finding.current:.4g}"

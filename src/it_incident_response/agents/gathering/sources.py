@@ -8,7 +8,13 @@ from it_incident_response.domain.execution import Execution
 from it_incident_response.domain.ids import IncidentId
 from it_incident_response.domain.inventory import Inventory
 from it_incident_response.domain.model import Value
-from it_incident_response.ports import ChangeSource, LogSource, MetricSource, TraceSource
+from it_incident_response.ports import (
+    ChangeSource,
+    LogSource,
+    MetricSource,
+    PanelSource,
+    TraceSource,
+)
 
 Look = Callable[[RunDiagnosticCommand, IncidentId], Awaitable[Execution]]
 
@@ -27,6 +33,7 @@ class Sources:
     """What can be asked, each by its name; none of a kind is a gap too."""
 
     metrics: Mapping[str, MetricSource] = field(default_factory=dict)
+    panels: Mapping[str, PanelSource] = field(default_factory=dict)
     logs: Mapping[str, LogSource] = field(default_factory=dict)
     traces: Mapping[str, TraceSource] = field(default_factory=dict)
     changes: Mapping[str, ChangeSource] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from it_incident_response.domain.model import UtcTime, Value
 from it_incident_response.domain.topology import Topology
 from it_incident_response.domain.trace import Span
 
+LONG_BEFORE = timedelta(hours=1)
 _RANK = {level: rank for rank, level in enumerate(LogLevel)}
 _GRAVE = _RANK[LogLevel.WARNING]
 _AFFIXES = re.compile(r"[-_.]?(?:service|svc|server|app|api|worker)s?$|^(?:svc|app)[-_.]")
@@ -93,7 +94,18 @@ def _onset(bundle: Bundle, unusual: Sequence[MetricAnomaly]) -> datetime | None:
     for onsets in (own, of_service, bad):
         if onsets:
             return min(onsets)
-    return alert.fired_at - BEFORE_ALERT if alert.fired_at else None
+    return _first_grave_line(bundle, alert.fired_at) if alert.fired_at else None
+
+
+def _first_grave_line(bundle: Bundle, fired_at: datetime) -> datetime:
+    """Return when grave lines began of which there were none long before the alert."""
+    seen: dict[str, datetime] = {}
+    for line in bundle.lines:
+        if _RANK[line.level] >= _GRAVE:
+            template = template_of(line.message)
+            seen[template] = min(line.at, seen.get(template, line.at))
+    near = [at for at in seen.values() if fired_at - LONG_BEFORE <= at <= fired_at]
+    return min(near, default=fired_at - BEFORE_ALERT)
 
 
 def _new_lines(lines: Sequence[LogLine], onset: datetime | None) -> list[NewLines]:
