@@ -16,6 +16,7 @@ NOW = [
     (".integrations.elasticsearch_client", "ElasticsearchIncidentDetector"),
     (".integrations.elasticsearch_client", "ElasticsearchLogAnalyzer"),
     (".integrations.grafana_client", "GrafanaMetricsClient"),
+    (".integrations.splunk_client", "SplunkLogAnalyzer"),
     (".tools.base", "MCPTool"),
     (".tools.log_analyzer", "LogAnalyzerTool"),
     (".tools.system_monitor", "SystemMonitorTool"),
@@ -29,7 +30,6 @@ NOW = [
 ]
 
 LATER = [
-    (".integrations.splunk_client", "SplunkLogAnalyzer"),
     (".tools.infrastructure_automation", "AnsibleAutomationTool"),
     (".analysis.ml_model", "MLDiagnosticModel"),
 ]

@@ -30,7 +30,7 @@ from it_incident_response.ports.registry import (
     registered_connector,
     registered_connectors,
 )
-from it_incident_response.ports.sources import LogQuery, Matcher, MetricRequest
+from it_incident_response.ports.sources import LogQuery, Matcher, MetricRequest, TraceQuery
 from tests.unit.integrations.elasticsearch_support import field_caps_requests
 from tests.unit.integrations.support import FakeServer, StillClock
 
@@ -50,6 +50,8 @@ PORTS = {
     sources.PanelSource,
     sources.Annotator,
     sources.Silencer,
+    sources.TopologySource,
+    sources.TraceSource,
 }
 
 Ask = Callable[[Any], Awaitable[Any]]
@@ -350,6 +352,68 @@ EXCHANGES["grafana"] = [
         ["POST /api/annotations"],
         {"/api/annotations": "grafana/annotation.json"},
         lambda number: number == "42",
+    ),
+]
+JAEGER_SEARCH = "service=pricing&start=1795462200000000&end=1795462260000000&limit=200"
+EXCHANGES["jaeger"] = [
+    Exchange(
+        "check",
+        lambda adapter: adapter.check(),
+        ["GET /api/services"],
+        {"/api/services": "jaeger/services.json"},
+        lambda health: health.detail == "2 services",
+    ),
+    Exchange(
+        "traces",
+        lambda adapter: adapter.traces(TraceQuery(window=WINDOW, services=("pricing",))),
+        [
+            f"GET /api/traces?{JAEGER_SEARCH}",
+            f"GET /api/traces?{JAEGER_SEARCH}&tags=%7B%22error%22%3A%22true%22%7D",
+        ],
+        {"/api/traces": "jaeger/traces.json"},
+        lambda batch: (
+            [(s.service, s.operation, s.parent_id, s.is_error, s.error) for s in batch.spans]
+            == [
+                ("shop", "GET /cart", None, False, None),
+                ("pricing", "price", "a", True, "IOError: refused"),
+            ]
+            and batch.spans[0].duration_s == 0.12
+        ),
+        {"/api/traces": b'{"data":null}'},
+        lambda batch: batch.spans == (),
+    ),
+    Exchange(
+        "topology",
+        lambda adapter: adapter.topology(),
+        ["GET /api/dependencies?endTs=1795462260000&lookback=3600000"],
+        {"/api/dependencies": "jaeger/dependencies.json"},
+        lambda topology: topology.calls == {"shop": frozenset({"pricing"})},
+    ),
+]
+EXCHANGES["tempo"] = [
+    Exchange(
+        "check",
+        lambda adapter: adapter.check(),
+        ["GET /api/status/buildinfo"],
+        {"/api/status/buildinfo": "tempo/buildinfo.json"},
+        lambda health: health.version == "2.8.1",
+    ),
+    Exchange(
+        "traces",
+        lambda adapter: adapter.traces(TraceQuery(window=WINDOW, services=("pricing",), limit=1)),
+        [
+            "GET /api/search?q=%7B+%28resource.service.name+%3D+%22pricing%22%29+%26%26+status+"
+            "%3D+error+%7D&start=1795462200&end=1795462261&limit=1",
+            "GET /api/v2/traces/2f3e0cee77ae5dc9c17ade3689eb2e54",
+        ],
+        {
+            "/api/search": "tempo/search.json",
+            "/api/v2/traces/2f3e0cee77ae5dc9c17ade3689eb2e54": "tempo/trace.json",
+        },
+        lambda batch: (
+            [(s.service, s.trace_id, s.is_error, s.error) for s in batch.spans]
+            == [("pricing", "2f3e0cee77ae5dc9c17ade3689eb2e54", True, "refused")]
+        ),
     ),
 ]
 EVERY = [

@@ -1,7 +1,8 @@
 """The catalogue on a real Prometheus: exporters' metric names, counters that count and restart.
 
-`expositions/NAME.txt` has the lines of one exporter, with the metric and label names that it has in
-its own documentation; `+90` after a value makes it a counter that grows by 90 a scrape.
+`expositions/NAME.txt` has lines such as one exporter gives, written by hand with the metric and
+label names that it is known to have (the exporters themselves were not run); `+90` after a value
+makes it a counter that grows by 90 a scrape.
 """
 
 import re

@@ -84,12 +84,14 @@ class JaegerClient:
         return Topology(calls={name: frozenset(called) for name, called in calls.items()})
 
     async def _data(self, path: str, params: Pairs = ()) -> list[Any]:
+        """Return the list of `data`; raises `ConnectorReplyInvalid` if it is none of its kind."""
         reply = await self._http.json(HttpRequest("GET", path, params=params))
-        data = reply.get("data") if isinstance(reply, Mapping) else None
+        data = reply.get("data", False) if isinstance(reply, Mapping) else False
         if data is None:
             return []
-        if not isinstance(data, list):
-            raise ConnectorReplyInvalid(NAME, f"the reply to {path} has no list `data`")
+        kind = str if path == "/api/services" else Mapping
+        if not isinstance(data, list) or not all(isinstance(item, kind) for item in data):
+            raise ConnectorReplyInvalid(NAME, f"the reply to {path} has no list `data` as Jaeger's")
         return data
 
     async def aclose(self) -> None:

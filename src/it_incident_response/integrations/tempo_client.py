@@ -6,7 +6,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from it_incident_response.domain.trace import Span
-from it_incident_response.errors import ConnectorError, ConnectorRejected
+from it_incident_response.errors import ConnectorError, ConnectorRejected, ConnectorReplyInvalid
 from it_incident_response.integrations._http import HttpClient, HttpRequest
 from it_incident_response.integrations._otlp import spans_of_otlp
 from it_incident_response.integrations.connector import Connector, ConnectorSettings
@@ -39,7 +39,9 @@ class TempoClient:
         """Ask for the build; raises `ConnectorError`."""
         reply = await self._http.json(HttpRequest("GET", "/api/status/buildinfo"))
         version = reply.get("version") if isinstance(reply, Mapping) else None
-        return Health(version=str(version) if version else None)
+        if not isinstance(version, str):
+            raise ConnectorReplyInvalid(NAME, "the reply to /api/status/buildinfo has no version")
+        return Health(version=version)
 
     async def traces(self, query: TraceQuery) -> TraceBatch:
         """Return spans of whole traces, the failed ones first; raises `ConnectorError`."""
@@ -72,8 +74,11 @@ class TempoClient:
             ("limit", str(limit)),
         )
         reply = await self._http.json(HttpRequest("GET", "/api/search", params=pairs))
-        found = reply.get("traces") if isinstance(reply, Mapping) else None
-        listed = found if isinstance(found, list) else []
+        if not isinstance(reply, Mapping) or not reply.keys() & {"traces", "metrics"}:
+            raise ConnectorReplyInvalid(NAME, "the reply to /api/search is no search's")
+        listed = reply.get("traces") or []
+        if not isinstance(listed, list):
+            raise ConnectorReplyInvalid(NAME, "the reply to /api/search has no list of traces")
         ids = [item.get("traceID") for item in listed if isinstance(item, Mapping)]
         return [name for name in ids if isinstance(name, str)], _partial(reply)
 
