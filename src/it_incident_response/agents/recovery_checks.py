@@ -15,12 +15,14 @@ NEVER_COME_BACK = frozenset(
         Signal.OOM_KILLS,
         Signal.RESTARTS,
         Signal.REQUEST_RATE,
+        Signal.SATURATION,
         Signal.CERTIFICATE_LIFETIME,
         Signal.OTHER,
     }
 )
-"""Counters of what has happened, load that is nobody's to restore, what alerts judge better, and
-panels, which nobody but their dashboard can read again."""
+"""Counters of what has happened; load that is nobody's to restore, and how busy it keeps a service
+that copes again; what alerts judge better; and panels, which nobody but their dashboard can read
+again."""
 
 
 def with_recovery_checks(plan: Plan, top: Hypothesis, evidence: Sequence[Evidence]) -> Plan:

@@ -173,11 +173,17 @@ def test_too_large_is_refused_and_missing_is_said(shell, tmp_path, monkeypatch):
     assert "cannot read" in shell.refused(2, "alerts", "ingest", str(tmp_path / "none.json"))
 
 
-@pytest.mark.parametrize("column", ["body", "hash"])
-def test_a_tampered_trail_is_found_and_named(copied, column):
+@pytest.mark.parametrize(
+    ("column", "forged"),
+    [
+        ("body", "replace(body, 'a', 'b')"),
+        ("hash", "iif(hash LIKE '0%', '1', '0') || substr(hash, 2)"),
+    ],
+)
+def test_a_tampered_trail_is_found_and_named(copied, column, forged):
     with sqlite3.connect(copied.database) as connection:
         connection.execute(
-            f"UPDATE audit SET {column} = replace({column}, 'a', 'b') WHERE sequence = 3"
+            f"UPDATE audit SET {column} = {forged} WHERE sequence = 3",
         )
     connection.close()
     done = copied.run("audit", "verify")

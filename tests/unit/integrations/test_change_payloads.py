@@ -145,7 +145,7 @@ def test_everything_is_bounded() -> None:
     assert len(change.model_dump_json()) < 100_000
     assert len(change.diff or "") == 20_000
     assert change.link is None
-    commits = [{"id": f"{n:040x}", "message": huge, "modified": ["f"] * 5000} for n in range(500)]
+    commits = [{"id": f"{n:040x}", "message": "m" * 1000, "modified": ["f"] * 5000} for n in range(500)]
     told = _github("push", ref="refs/heads/main", commits=commits)
     assert len(told) == 50
     assert told[-1].version == f"{499:040x}", "the newest are kept"

@@ -31,6 +31,7 @@ from it_incident_response.errors import (
 from it_incident_response.storage import backup, open_store, sqlite_swap
 from it_incident_response.storage.backup import Restored, back_up, restore
 from it_incident_response.storage.backup_archive import BackupManifest
+from it_incident_response.storage.schema import HEAD
 from it_incident_response.storage.store import SqlStore
 from it_incident_response.workflow.stages import Record, Stage, next_stage
 from tests.contracts import store_fixtures as make
@@ -101,7 +102,7 @@ async def test_a_backup_says_what_is_in_it_and_only_its_owner_may_read_it(
     manifest = await _back_up(path, file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (manifest.product_version, manifest.taken_at) == ("1.2.3", NOW)
-    assert (manifest.schema_revision, manifest.audit_events) == ("0002", 5)
+    assert (manifest.schema_revision, manifest.audit_events) == (HEAD, 5)
     assert manifest.audit_head == (await store.events())[-1].hash
     counts = await store.stats()
     assert all(counts[name] == n for name, n in manifest.counts.items() if name in counts)
