@@ -63,9 +63,28 @@ _SLOW = tuple(
         "contracts/test_store_retention_contract.py",
         "contracts/test_store_waking_contract.py",
         "test_guards.py",
+        "contracts/test_action_contract.py",
+        "unit/agents/test_log_detection_agent.py",
+        "unit/analysis/test_many_series.py",
+        "unit/analysis/test_template_memory.py",
+        "unit/cli/test_export_command.py",
+        "unit/cli/test_record_commands.py",
+        "unit/integrations/test_elasticsearch_client.py",
+        "unit/integrations/test_elasticsearch_parts.py",
+        "unit/integrations/test_splunk_client.py",
+        "unit/integrations/test_splunk_detection.py",
+        "unit/safety/test_no_action_twice.py",
+        "unit/safety/test_stopping.py",
+        "unit/safety/test_time_gate.py",
+        "unit/servers/test_listening.py",
+        "unit/simulation/test_executor.py",
+        "unit/simulation/test_scenarios.py",
+        "unit/simulation/test_signals.py",
+        "unit/simulation/test_sources.py",
     )
 )
-"""What plays whole incidents, storms or processes that die: `--slow` adds it to the quick run."""
+"""What plays whole incidents, storms, stand-ins for servers or processes that die: `--slow` adds
+it to the quick run."""
 _QUICK = (_TESTS / "workflow" / "test_replay.py",)
 """What lies among it and is quick: a change that breaks open incidents must be seen at once."""
 
@@ -84,19 +103,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what the quick run leaves out."""
+    left_out = {
+        "--slow": "whole incidents, storms and stand-ins for servers",
+        "--real": "real servers on this machine",
+    }
+    return [
+        f"left out: tests with {what}; {option} adds them"
+        for option, what in left_out.items()
+        if not config.getoption(option)
+    ]
+
+
+def _is_slow(path: Path) -> bool:
+    return path not in _QUICK and any(place in (path, *path.parents) for place in _SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import whole files of tests that are left out."""
+    if collection_path.suffix != ".py":
+        return None
+    is_slow = _is_slow(collection_path) and not config.getoption("--slow")
+    is_real = _REAL_FOLDER in collection_path.parents and not config.getoption("--real")
+    return True if is_slow or is_real else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark everything under tests/real as real; without `--real`, skip what is marked so."""
+    """Mark everything under tests/real as real; leave out what no option asked for."""
     for item in items:
         if _REAL_FOLDER in item.path.parents:
             item.add_marker("real")
-        is_slow = any(place == item.path or place in item.path.parents for place in _SLOW)
-        if is_slow and item.path not in _QUICK:
+        if _is_slow(item.path):
             item.add_marker("slow")
-        if item.get_closest_marker("slow") and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason="plays whole incidents: run with --slow"))
-        if item.get_closest_marker("real") and not config.getoption("--real"):
-            item.add_marker(pytest.mark.skip(reason="needs real servers: run with --real"))
+    left_out = [
+        item
+        for item in items
+        for kind in ("slow", "real")
+        if item.get_closest_marker(kind) and not config.getoption(f"--{kind}")
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def _is_strict(config: pytest.Config) -> bool:
