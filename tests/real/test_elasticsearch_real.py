@@ -321,7 +321,7 @@ async def test_a_line_too_long_to_be_fetched_is_left_out_and_named(node):
         assert "a line of 2026-11-24 01:00:20+00:00 is left out" in gap
 
 
-@pytest.mark.skipif(not LOGHUB.is_dir(), reason="no ../shared/data/loghub")
+@pytest.mark.skipif(not LOGHUB.is_dir(), reason="the folder ../shared is not beside this checkout")
 @pytest.mark.parametrize("system", ["Apache", "Zookeeper"])
 async def test_public_logs_are_counted_and_read_as_they_are(logs, node, system):
     with (LOGHUB / f"{system}_2k.log_structured_corrected.csv").open() as file:
